@@ -1,0 +1,612 @@
+"""The engine: what an op computed is remembered as a graph of Nodes, and `backward` walks it from new to old.
+
+An op (see `ops/`) is a function on NumPy arrays that returns its value and its vector-Jacobian products (VJPs):
+functions that take grad_y, the gradient of the loss with respect to the op's output y, and return the gradient with
+respect to one of its inputs. All the rest is here, once:
+
+    Node, Leaf    what happened: the op's name, where its inputs came from, its VJPs. No arrays
+    Tensor        an array, and the Node that made it
+    @op           turns such a function into one on Tensors, and enters it in OPS
+    backward      newest Node first: pull the gradient back through its VJPs, add up what arrives
+    watch         the one hook: profilers, recordings and diagnoses are observers
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from minigrad.operators import OPS, Operators
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Array = NDArray[Any]
+VJP = Callable[[Array], Array]
+
+
+class _State(threading.local):
+    recording = True  # False under no_grad()
+    observers: tuple[Observer, ...] = ()
+    scope = ""  # the module being called: "blocks.0.attn"
+
+
+_state = _State()
+_creation = itertools.count()
+
+
+# --- the graph ---------------------------------------------------------------------------------------------------
+
+
+class Constant(NamedTuple):
+    """What a Node remembers of an input that needs no gradient."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Node:
+    """One step of the computation. It keeps no arrays: those live in the VJPs, until backward has used them."""
+
+    __slots__ = ("__weakref__", "created", "dtype", "inputs", "op", "scope", "shape", "static", "used", "vjps")
+
+    op: str | None  # None for a leaf
+    inputs: tuple[Node | Constant | int | float | bool | None, ...]
+    static: dict[str, Any]  # the keyword arguments, arrays among them as Constants
+    vjps: tuple[VJP | None, ...] | joint | None  # None once backward has gone through
+    used: tuple[tuple[Leaf, int], ...]  # leaves whose memory the VJPs may hold, and their version then
+
+    def __init__(self, op: str | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.op = op
+        self.shape = shape
+        self.dtype = dtype
+        self.scope = _state.scope
+        self.inputs = ()
+        self.static = {}
+        self.vjps = None
+        self.used = ()
+        self.created = next(_creation)  # inputs exist before outputs, so this number is a topological order
+
+    @property
+    def parents(self) -> list[Node]:
+        """The Nodes among the inputs, in order; one used twice stands twice."""
+        return [i for i in self.inputs if isinstance(i, Node)]
+
+    def __repr__(self) -> str:
+        return f"<{self.op or 'leaf'} {self.shape}{' in ' + self.scope if self.scope else ''}>"
+
+
+class Leaf(Node):
+    """Where the graph begins: a parameter or an input. It owns its gradient."""
+
+    __slots__ = ("grad", "grad_buffer", "name", "optimizer", "version")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], name: str | None = None) -> None:
+        super().__init__(None, shape, dtype)
+        self.name = name
+        self.grad: Array | None = None  # None: the loss did not reach it since the gradient was last zeroed
+        self.grad_buffer: Array | None = None  # an optimizer's memory for the gradient
+        self.optimizer: Any = None  # the one (a weak reference) that owns this leaf's memory
+        self.version = 0  # counts the writes into its array
+
+    def accumulate(self, grad: Array) -> None:
+        if self.grad is not None:
+            self.grad += grad
+        elif self.grad_buffer is not None:
+            self.grad_buffer[...] = grad
+            self.grad = self.grad_buffer
+        else:
+            self.grad = np.array(grad, dtype=self.dtype)
+
+
+class joint:
+    """Marks one VJP that returns the gradients of all inputs at once, where they share most of their work."""
+
+    __slots__ = ("vjp",)
+
+    def __init__(self, vjp: Callable[[Array], Sequence[Array | None]]) -> None:
+        self.vjp = vjp
+
+
+# --- the tensor --------------------------------------------------------------------------------------------------
+
+
+class Tensor(Operators):
+    """An array that remembers how it was computed.
+
+    Arguments:
+        data: an array or NumPy scalar keeps its dtype; lists and Python numbers become float32. Always copied.
+        requires_grad: collect a gradient in `.grad` when `backward()` runs. Floating dtypes only.
+        dtype: convert to this dtype.
+        name: what pictures and errors call it.
+
+    Its numbers are read-only: an optimizer, `load_state_dict` or `t.data = array` changes a leaf, nothing else does.
+    """
+
+    __slots__ = ("__weakref__", "_data", "node", "owner")
+
+    _data: Array
+    node: Node | None  # its place in the graph; None where there is nothing to differentiate
+    owner: Leaf | None  # the leaf whose memory this shows, and which may therefore be written; else None
+
+    def __init__(
+        self, data: Any, *, requires_grad: bool = False, dtype: DTypeLike | None = None, name: str | None = None
+    ) -> None:
+        if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
+            raise TypeError("Tensor([...]) of Tensors would cut them off from their graph: use stack([...]) or concat")
+        from_numpy = isinstance(data, (np.ndarray, np.generic, Tensor))
+        array = np.array(data._data if isinstance(data, Tensor) else data, dtype=dtype)
+        if not from_numpy and dtype is None and array.dtype.kind in "iuf":
+            array = array.astype(np.float32)
+        if array.dtype.kind not in "iufb":
+            raise TypeError(f"a Tensor holds floats, integers or booleans, not {array.dtype}")
+        array.flags.writeable = False
+        self._data = array
+        self.node = None
+        self.owner = Leaf(array.shape, array.dtype, name) if requires_grad or name else None
+        if requires_grad:
+            self.requires_grad = True
+
+    @classmethod
+    def _of(cls, array: Array, node: Node | None, owner: Leaf | None) -> Tensor:
+        """Wrap an op's output, without a copy."""
+        array.flags.writeable = False
+        tensor = object.__new__(Tensor)
+        tensor._data, tensor.node, tensor.owner = array, node, owner
+        return tensor
+
+    # --- the array ----------------------------------------------------------------------------------------------
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._data.dtype
+
+    @property
+    def data(self) -> Array:
+        """The numbers, read-only. `t.data = array` copies new ones into a leaf."""
+        return self._data
+
+    @data.setter
+    def data(self, values: ArrayLike) -> None:
+        if self.node is not None and self.node.op is not None:
+            raise ValueError(f"this Tensor was computed by {self.node.op}; only a leaf's data can be set")
+        array = np.asarray(values)
+        if array.shape != self.shape:
+            raise ValueError(f"data of shape {array.shape} does not fit a Tensor of shape {self.shape}")
+        if self.owner is None:  # a constant: what was computed from it keeps the old array
+            self._data = array.astype(self.dtype)
+            self._data.flags.writeable = False
+            return
+        self._data.flags.writeable = True
+        self._data[...] = array
+        self._data.flags.writeable = False
+        self.owner.version += 1
+
+    def numpy(self) -> Array:
+        """The numbers as a read-only array. The graph ends here: what you compute from it gets no gradient."""
+        for observer in _state.observers:
+            observer.cut("numpy()", self)
+        return self._data
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def item(self) -> float:
+        """The number in a Tensor of one element, as Python's."""
+        return self._data.item()  # type: ignore[no-any-return]
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        numbers = np.array2string(self._data, precision=4, threshold=50, separator=", ", prefix="Tensor(")
+        origin = "" if self.node is None else f", op={self.node.op}" if self.node.op else ", requires_grad=True"
+        return f"Tensor({numbers}, {self.dtype}{origin})"
+
+    # --- its place in the graph ---------------------------------------------------------------------------------
+    @property
+    def requires_grad(self) -> bool:
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if self.node is not None and self.node.op is not None:
+            raise ValueError(f"this Tensor was computed by {self.node.op}; use .detach() to stop gradients here")
+        if wanted and self.dtype.kind != "f":
+            raise TypeError(f"only floating Tensors have gradients, not {self.dtype}: give it dtype=np.float32")
+        if wanted and self.owner is None:
+            self._data = self._data.copy()
+            self._data.flags.writeable = False
+            self.owner = Leaf(self.shape, self.dtype)
+        self.node = self.owner if wanted else None
+
+    @property
+    def name(self) -> str | None:
+        """What pictures and errors call this leaf."""
+        return self.owner.name if self.owner is not None else None
+
+    @property
+    def grad(self) -> Array | None:
+        """What `backward()` has added up here so far, an array of this shape; None if the loss never reached it."""
+        if self.node is not None and self.node.op is not None:
+            raise RuntimeError(
+                f"this Tensor was computed by {self.node.op}, and gradients stay only on leaves: "
+                f"to see those in between, run forward and backward inside `with viz.record() as tape:`"
+            )
+        return self.owner.grad if self.owner is not None else None
+
+    @grad.setter
+    def grad(self, value: ArrayLike | None) -> None:
+        if self.owner is None or (self.node is not None and self.node.op is not None):
+            raise RuntimeError("only a leaf with requires_grad=True has a gradient to set")
+        self.owner.grad = None
+        if value is not None:
+            array = np.asarray(value)
+            if array.shape != self.shape:
+                raise ValueError(f"a gradient of shape {array.shape} does not fit a Tensor of shape {self.shape}")
+            self.owner.accumulate(array)
+
+    def detach(self) -> Tensor:
+        """The same numbers as a constant: gradients stop here."""
+        for observer in _state.observers:
+            observer.cut("detach()", self)
+        return Tensor._of(self._data.view(), None, self.owner)
+
+    def backward(self, grad: ArrayLike | None = None, retain_graph: bool = False) -> None:
+        """Add d(self)/d(leaf) to the `.grad` of every leaf this was computed from.
+
+        Arguments:
+            grad: the gradient of the final loss with respect to this Tensor, of its shape. May be left out for a
+                scalar, whose gradient with respect to itself is 1.
+            retain_graph: keep what a second `backward()` needs; without it memory is freed on the way.
+
+        Raises RuntimeError where there is no graph, where it is already used up, and where a leaf was changed between
+        forward and backward; ValueError for a `grad` that is missing or of another shape.
+        """
+        if self.node is None:
+            raise RuntimeError(
+                "backward() has nowhere to go: no input of this Tensor requires a gradient, "
+                "or it was computed under no_grad() or from detach() or .numpy()"
+            )
+        if grad is None:
+            if self.size != 1:
+                raise ValueError(
+                    f"backward() starts from a scalar, not shape {self.shape}; "
+                    f"take a .sum() or pass the gradient of y: y.backward(grad)"
+                )
+            start = np.ones_like(self._data)
+        else:
+            start = np.array(grad, dtype=self.dtype)
+            if start.shape != self.shape:
+                raise ValueError(f"backward(grad) of shape {start.shape} for a Tensor of shape {self.shape}")
+        backward(self.node, start, retain_graph)
+
+    def __reduce__(self) -> Any:
+        """For copy.deepcopy and pickle: a leaf is its numbers, not its history."""
+        if self.node is not None and self.node.op is not None:
+            raise TypeError(f"only leaves can be copied or pickled; this Tensor was computed by {self.node.op}")
+        return _leaf, (type(self), np.array(self._data), self.requires_grad, self.name)
+
+
+def _leaf(cls: type[Tensor], array: Array, requires_grad: bool, name: str | None) -> Tensor:
+    tensor = object.__new__(cls)
+    Tensor.__init__(tensor, array, requires_grad=requires_grad, name=name)
+    return tensor
+
+
+# --- ops ---------------------------------------------------------------------------------------------------------
+
+
+@overload
+def op(f: Callable[P, Any]) -> Callable[P, Tensor]: ...
+@overload
+def op(*, indices: tuple[str, ...] = (), estimator: bool = False) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]: ...
+def op(f: Any = None, **declared: Any) -> Any:
+    """Make an op of `f(array, ..., *, static, ...) -> (y, vjps)`, and enter it in OPS under its name.
+
+    Positional parameters are arrays: where a caller gives a Tensor that requires a gradient, the VJP of that input is
+    kept. Keyword-only parameters are static. `vjps` is one function, a tuple with one (or None) for each positional
+    parameter, or `joint(vjp)`.
+
+    Arguments:
+        indices: the positional parameters that are integers and stay so.
+        estimator: the VJP differs from the derivative, on purpose; gradcheck must find that it does.
+    """
+    if f is None:
+        return functools.partial(op, **declared)
+    taken = OPS.get(f.__name__)
+    if taken is not None and taken.__module__ != f.__module__:
+        raise ValueError(f"there is an op {f.__name__!r} already, in {taken.__module__}: choose another name")
+    OPS[f.__name__] = taped = tape(f, **declared)
+    return taped
+
+
+def tape(f: Any, *, indices: tuple[str, ...] = (), estimator: bool = False) -> Callable[..., Tensor]:
+    """What `@op` does, without entering it in OPS."""
+    name = f.__name__
+    parameters = inspect.signature(f).parameters.values()
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    is_index = [p in indices for p in positional]
+    by_keyword = frozenset(positional)
+
+    @functools.wraps(f)
+    def apply(*args: Any, **static: Any) -> Tensor:
+        if static and not by_keyword.isdisjoint(static):  # layer_norm(x, weight=w, bias=b)
+            args = args + tuple(static.pop(p, None) for p in positional[len(args) :])
+        for observer in _state.observers:
+            observer.op_starts(name, args, static)
+
+        floating = None  # the floating dtype of the Tensors: raw arrays and numbers beside them take it
+        wanted = False
+        for a in args:
+            if isinstance(a, Tensor):
+                dtype = a._data.dtype
+                if dtype.kind == "f" and floating is not dtype:
+                    floating = dtype if floating is None else np.promote_types(floating, dtype)
+                wanted = wanted or a.node is not None
+        wanted = wanted and _state.recording
+        if static:
+            static = {key: _owned(value) for key, value in static.items()}
+        try:
+            arrays = [_array(a, floating, index) for a, index in zip(args, is_index, strict=False)]
+            if len(args) > len(is_index):
+                raise TypeError(f"takes {len(is_index)} arrays ({', '.join(positional)}), got {len(args)}")
+            y, vjps = f(*arrays, **static)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _with_context(error, name, args) from error
+        y = np.asarray(y)
+
+        node = owner = None
+        if wanted:
+            node = Node(name, y.shape, y.dtype)
+            node.inputs = tuple(
+                a.node if isinstance(a, Tensor) and a.node is not None else _constant(a, array)
+                for a, array in zip(args, arrays, strict=True)
+            )
+            if static:
+                node.static = {key: _described(value) for key, value in static.items()}
+            if not isinstance(vjps, joint):
+                vjps = vjps if isinstance(vjps, tuple) else (vjps,)
+                vjps = tuple(v if isinstance(i, Node) else None for v, i in zip(vjps, node.inputs, strict=True))
+            node.vjps = vjps
+            node.used = tuple(
+                (a.owner, a.owner.version) for a in args if isinstance(a, Tensor) and a.owner is not None
+            )
+        elif y.base is not None:  # a view, perhaps of a parameter that will be written
+            owner = next((a.owner for a in args if isinstance(a, Tensor) and a.owner is not None), None)
+        result = Tensor._of(y, node, owner)
+        for observer in _state.observers:
+            observer.op_ends(name, args, static, result)
+        return result
+
+    apply.estimator = estimator  # type: ignore[attr-defined]
+    apply.indices = indices  # type: ignore[attr-defined]
+    return apply
+
+
+def _array(a: Any, floating: np.dtype[Any] | None, index: bool) -> Array | None:
+    """The array an op computes with. Raw arrays are copied: a VJP may keep them, and the caller may write them."""
+    if isinstance(a, Tensor):
+        array = a._data
+        if floating is not None and array.dtype.kind in "iu" and not index:
+            array = array.astype(floating)
+    elif a is None:
+        return None
+    elif isinstance(a, (np.ndarray, np.generic)):
+        widens = floating is not None and a.dtype.kind in "iuf" and not index
+        array = np.array(a, dtype=floating if widens else None)
+    else:
+        array = np.array(a)
+        if not index and array.dtype.kind in "iuf":
+            array = array.astype(floating or np.float32)
+    if index and array.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers, not {array.dtype}: use .astype(int)")
+    if array.dtype.kind not in "iufb":
+        raise TypeError(f"cannot compute with {array.dtype}; Tensors hold floats, integers or booleans")
+    return array
+
+
+def _owned(value: Any) -> Any:
+    """A static argument that nobody else can write: VJPs keep masks and index arrays."""
+    if isinstance(value, Tensor):
+        return value._data
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, list):
+        return [_owned(item) for item in value]
+    return tuple(_owned(item) for item in value) if type(value) is tuple else value
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return Constant(value.shape, value.dtype)
+    return tuple(_described(item) for item in value) if type(value) is tuple else value
+
+
+def _constant(a: Any, array: Array | None) -> Constant | int | float | bool | None:
+    return a if array is None or isinstance(a, (int, float)) else Constant(array.shape, array.dtype)
+
+
+def _with_context(error: Exception, name: str, args: Sequence[Any]) -> Exception:
+    """The error an op raised, with what the op did not know: module, op and shapes."""
+    shapes = [str(a.shape) if hasattr(a, "shape") else type(a).__name__ for a in args if a is not None]
+    where = f"in {_state.scope}: " if _state.scope else ""
+    of = f" of {'shape' if len(shapes) == 1 else 'shapes'} {' and '.join(shapes)}" if shapes else ""
+    kind = next(k for k in (ValueError, IndexError, TypeError) if isinstance(error, k))
+    return kind(f"{where}{name}{of}: {error}")
+
+
+# --- backward ----------------------------------------------------------------------------------------------------
+
+
+def backward(root: Node, grad: Array, retain_graph: bool = False) -> None:
+    """Pull `grad` back from `root` to the leaves: reverse-mode differentiation, all of it."""
+    pending = {root: grad}  # what has arrived at a Node so far
+    for node in newest_first(root):
+        arrived = pending.pop(node, None)  # the newest: every use of it has already been pulled back
+        if arrived is None:
+            continue
+        if isinstance(node, Leaf):
+            node.accumulate(arrived)
+            for observer in _state.observers:
+                observer.leaf(node, arrived)
+            continue
+        for parent, contribution in zip(node.inputs, pull_back(node, arrived), strict=True):
+            if contribution is not None and isinstance(parent, Node):
+                pending[parent] = pending[parent] + contribution if parent in pending else contribution
+        if not retain_graph:
+            node.vjps = None
+
+
+def newest_first(root: Node) -> list[Node]:
+    """All Nodes `root` was computed from, newest first, which is a topological order. Raises if one can't be used."""
+    seen, stack = {root}, [root]
+    while stack:
+        node = stack.pop()
+        if node.op is not None and node.vjps is None:
+            raise RuntimeError(
+                f"backward() has already gone through {node.op} and freed what it needs: run the forward pass again, "
+                f"or keep it with backward(retain_graph=True)"
+            )
+        for leaf, version in node.used:
+            if leaf.version != version:
+                raise RuntimeError(
+                    f"{f'in {node.scope}: ' if node.scope else ''}{node.op} used {leaf.name or 'a leaf'} of shape "
+                    f"{leaf.shape}, which was changed after the forward pass: its gradient would be wrong. "
+                    f"Run the forward pass again before backward()"
+                )
+        for parent in node.inputs:
+            if isinstance(parent, Node) and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=lambda node: node.created, reverse=True)
+
+
+def pull_back(node: Node, grad: Array) -> list[Array | None]:
+    """The contribution of one Node's output gradient to each of its inputs (None: needs none)."""
+    for observer in _state.observers:
+        observer.vjp_starts(node, grad)
+    try:
+        if isinstance(node.vjps, joint):
+            found = node.vjps.vjp(grad)
+        else:
+            assert node.vjps is not None
+            found = [None if vjp is None else vjp(grad) for vjp in node.vjps]
+        contributions = [
+            _fit(g, parent) if g is not None and isinstance(parent, Node) else None
+            for g, parent in zip(found, node.inputs, strict=True)
+        ]
+    except Exception as error:
+        error.add_note(f"in the backward pass of {node.op}{' in ' + node.scope if node.scope else ''}")
+        raise
+    for observer in _state.observers:
+        observer.vjp_ends(node, grad, contributions)
+    return contributions
+
+
+def _fit(grad: Array, parent: Node) -> Array:
+    """Copying forward is summing backward: add up the gradients of all the copies that broadcasting made."""
+    shape = parent.shape
+    if grad.shape != shape:
+        extra = grad.ndim - len(shape)  # axes that broadcasting put in front
+        copied = [axis for axis in range(grad.ndim) if axis < extra or shape[axis - extra] == 1]
+        grad = grad.sum(tuple(copied), keepdims=True)
+        grad = grad.reshape(grad.shape[max(extra, 0) :])
+        if grad.shape != shape:
+            raise ValueError(f"a VJP returned a gradient of shape {grad.shape} for an input of shape {shape}")
+    return grad if grad.dtype == parent.dtype else grad.astype(parent.dtype)
+
+
+# --- modes and observers -----------------------------------------------------------------------------------------
+
+
+class no_grad(contextlib.ContextDecorator):
+    """`with no_grad():` (or `@no_grad()`): compute without remembering how; cheaper where nothing will be trained."""
+
+    def __enter__(self) -> None:
+        self.before = [*getattr(self, "before", []), _state.recording]
+        _state.recording = False
+
+    def __exit__(self, *exception: object) -> None:
+        _state.recording = self.before.pop()
+
+
+def in_scope(name: str, f: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call `f` with `name` added to the scope: `blocks.0` calling `attn` makes "blocks.0.attn"."""
+    before = _state.scope
+    _state.scope = f"{before}.{name}" if before and name else before or name
+    try:
+        return f(*args, **kwargs)
+    finally:
+        _state.scope = before
+
+
+def current_scope() -> str:
+    """The dotted name of the module being called, "" outside of any."""
+    return _state.scope
+
+
+class Observer:
+    """What `watch` calls. Inherit, and override what you want to see; arrays are yours to read, not to write."""
+
+    def op_starts(self, name: str, args: tuple[Any, ...], static: dict[str, Any]) -> None:
+        """An op is called, with the arguments the caller gave (also under no_grad)."""
+
+    def op_ends(self, name: str, args: tuple[Any, ...], static: dict[str, Any], result: Tensor) -> None:
+        """It has returned. `result.node` is None where nothing was taped."""
+
+    def vjp_starts(self, node: Node, grad: Array) -> None:
+        """Backward is at `node`, with the gradient of its output."""
+
+    def vjp_ends(self, node: Node, grad: Array, contributions: list[Array | None]) -> None:
+        """What this Node adds to the gradient of each of `node.inputs` (None: that one needs none)."""
+
+    def leaf(self, leaf: Leaf, grad: Array) -> None:
+        """The whole gradient of one backward pass has arrived at a leaf."""
+
+    def cut(self, how: str, tensor: Tensor) -> None:
+        """Somebody took `tensor` out of the graph by "detach()" or "numpy()"."""
+
+
+@contextlib.contextmanager
+def watch(observer: Observer) -> Iterator[Any]:
+    """Let `observer` see every op and every VJP that runs inside."""
+    before = _state.observers
+    _state.observers = (*before, observer)
+    try:
+        yield observer
+    finally:
+        _state.observers = before

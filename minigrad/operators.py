@@ -1,0 +1,191 @@
+"""What `+ * @ []` and the methods of a Tensor mean: each is one op, looked up by name in `OPS`.
+
+`@op` (engine.py) puts every op into `OPS`; `Tensor` inherits from `Operators`. Spelled out rather than
+generated, so that an editor completes them and a type checker knows what they return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from minigrad.engine import Tensor
+
+type_of_axis = int | tuple[int, ...] | None
+
+OPS: dict[str, Callable[..., Tensor]] = {}
+
+# NumPy's functions called on a Tensor (`np.exp(t)`, and `array + t`) are these ops.
+UFUNCS = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow", "float_power": "pow",
+    "negative": "neg", "absolute": "abs", "exp": "exp", "log": "log", "sqrt": "sqrt", "tanh": "tanh",
+    "maximum": "maximum", "minimum": "minimum", "matmul": "matmul",
+}  # fmt: skip
+COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+TESTS = {"isnan", "isfinite", "isinf", "sign"}
+
+
+class Operators:
+    """The operators and methods of a Tensor, in NumPy's words. Comparisons give plain boolean arrays."""
+
+    __slots__ = ()
+
+    # --- arithmetic -------------------------------------------------------------------------
+    def __add__(self, other: Any) -> Tensor:
+        return OPS["add"](self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return OPS["add"](other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return OPS["sub"](self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return OPS["sub"](other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return OPS["mul"](self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return OPS["mul"](other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return OPS["div"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return OPS["div"](other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return OPS["pow"](self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return OPS["pow"](other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return OPS["matmul"](self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return OPS["matmul"](other, self)
+
+    def __neg__(self) -> Tensor:
+        return OPS["neg"](self)
+
+    def __abs__(self) -> Tensor:
+        return OPS["abs"](self)
+
+    # --- indexing -----------------------------------------------------------------------------
+    def __getitem__(self, index: Any) -> Tensor:
+        return OPS["getitem"](self, index=index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a Tensor is not written in place (backward may still need its values): "
+            "use where(condition, new, old), or change a leaf's numbers with t.data = array"
+        )
+
+    # --- comparisons: plain arrays, nothing to differentiate ------------------------------------
+    def __eq__(self, other: object) -> NDArray[np.bool_]:  # type: ignore[override]
+        return np.asarray(np.equal(np.asarray(self), np.asarray(other)))
+
+    def __ne__(self, other: object) -> NDArray[np.bool_]:  # type: ignore[override]
+        return np.asarray(np.not_equal(np.asarray(self), np.asarray(other)))
+
+    def __lt__(self, other: Any) -> NDArray[np.bool_]:
+        return np.asarray(np.asarray(self) < np.asarray(other))
+
+    def __le__(self, other: Any) -> NDArray[np.bool_]:
+        return np.asarray(np.asarray(self) <= np.asarray(other))
+
+    def __gt__(self, other: Any) -> NDArray[np.bool_]:
+        return np.asarray(np.asarray(self) > np.asarray(other))
+
+    def __ge__(self, other: Any) -> NDArray[np.bool_]:
+        return np.asarray(np.asarray(self) >= np.asarray(other))
+
+    __hash__ = object.__hash__  # by identity, though == compares values
+
+    # --- elementwise ----------------------------------------------------------------------------
+    def exp(self) -> Tensor:
+        return OPS["exp"](self)
+
+    def log(self) -> Tensor:
+        return OPS["log"](self)
+
+    def sqrt(self) -> Tensor:
+        return OPS["sqrt"](self)
+
+    def tanh(self) -> Tensor:
+        return OPS["tanh"](self)
+
+    def sigmoid(self) -> Tensor:
+        return OPS["sigmoid"](self)
+
+    def relu(self) -> Tensor:
+        return OPS["relu"](self)
+
+    def abs(self) -> Tensor:
+        return OPS["abs"](self)
+
+    def clip(self, low: float | None = None, high: float | None = None) -> Tensor:
+        return OPS["clip"](self, low=low, high=high)
+
+    # --- reductions ---------------------------------------------------------------------------
+    def sum(self, axis: type_of_axis = None, keepdims: bool = False) -> Tensor:
+        return OPS["sum"](self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: type_of_axis = None, keepdims: bool = False) -> Tensor:
+        return OPS["mean"](self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: type_of_axis = None, keepdims: bool = False) -> Tensor:
+        return OPS["var"](self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: type_of_axis = None, keepdims: bool = False) -> Tensor:
+        return OPS["max"](self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: type_of_axis = None, keepdims: bool = False) -> Tensor:
+        return OPS["min"](self, axis=axis, keepdims=keepdims)
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        return OPS["softmax"](self, axis=axis)
+
+    # --- shape --------------------------------------------------------------------------------
+    def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
+        """Both `t.reshape(2, 3)` and `t.reshape((2, 3))`, as in NumPy."""
+        return OPS["reshape"](self, shape=shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
+        """Reverse the axes, or put them in the order given: `t.transpose(0, 2, 1)`."""
+        return OPS["transpose"](self, axes=(axes[0] if len(axes) == 1 else axes) or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        return OPS["swapaxes"](self, axis1=axis1, axis2=axis2)
+
+    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
+        return OPS["broadcast_to"](self, shape=shape)
+
+    @property
+    def mT(self) -> Tensor:
+        """The matrix transpose: the last two axes swapped."""
+        return OPS["swapaxes"](self, axis1=-1, axis2=-2)
+
+    @property
+    def T(self) -> Tensor:
+        """All axes reversed; of a batch of matrices you probably want `.mT`."""
+        return OPS["transpose"](self, axes=None)
+
+    # --- NumPy's functions on a Tensor --------------------------------------------------------
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        name = ufunc.__name__
+        if name in COMPARISONS | TESTS and method == "__call__":
+            return ufunc(*map(np.asarray, inputs), **options)
+        if name in UFUNCS and method == "__call__" and not options:
+            return OPS[UFUNCS[name]](*inputs)
+        raise TypeError(
+            f"np.{name}{'' if method == '__call__' else '.' + method} does not know how to differentiate a Tensor: use "
+            f"minigrad's own ops ({', '.join(sorted(set(UFUNCS.values())))}, ...), "
+            f"or take t.numpy() first if you need no gradient"
+        )

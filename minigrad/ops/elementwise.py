@@ -1,0 +1,381 @@
+"""Ops that act on each element alone. Start reading at `exp`: it is the whole pattern in four lines.
+
+Where shapes differ NumPy broadcasts; the engine sums the gradient back down (`engine._fit`), so no VJP here mentions it.
+"""
+
+import math
+
+import numpy as np
+
+from minigrad.engine import op
+
+
+@op
+def exp(x):
+    """yᵢ = exp(xᵢ)
+
+    Backward.  ∂yᵢ/∂xᵢ = exp(xᵢ) = yᵢ, so
+        grad_x = grad_y · y
+    """
+    y = np.exp(x)
+
+    def vjp_x(grad_y):
+        return grad_y * y
+
+    return y, vjp_x
+
+
+@op
+def add(a, b):
+    """y = a + b
+
+    Backward.  ∂y/∂a = ∂y/∂b = 1: both get grad_y itself.
+    """
+
+    def vjp_a(grad_y):
+        return grad_y
+
+    def vjp_b(grad_y):
+        return grad_y
+
+    return a + b, (vjp_a, vjp_b)
+
+
+@op
+def sub(a, b):
+    """y = a − b
+
+    Backward.  ∂y/∂a = 1, ∂y/∂b = −1.
+    """
+
+    def vjp_a(grad_y):
+        return grad_y
+
+    def vjp_b(grad_y):
+        return -grad_y
+
+    return a - b, (vjp_a, vjp_b)
+
+
+@op
+def mul(a, b):
+    """y = a · b
+
+    Backward.  ∂y/∂a = b, ∂y/∂b = a.
+    """
+
+    def vjp_a(grad_y):
+        return grad_y * b
+
+    def vjp_b(grad_y):
+        return grad_y * a
+
+    return a * b, (vjp_a, vjp_b)
+
+
+@op
+def div(a, b):
+    """y = a / b
+
+    Backward.  ∂y/∂a = 1/b;  ∂y/∂b = −a/b² = −y/b, so
+        grad_a = grad_y / b
+        grad_b = −grad_y · y / b
+
+    Numerics.  As in NumPy, x/0 is ±inf and 0/0 is nan, without an exception.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = a / b
+
+    def vjp_a(grad_y):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return grad_y / b
+
+    def vjp_b(grad_y):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return -grad_y * y / b
+
+    return y, (vjp_a, vjp_b)
+
+
+@op
+def neg(x):
+    """y = −x
+
+    Backward.  grad_x = −grad_y.
+    """
+
+    def vjp_x(grad_y):
+        return -grad_y
+
+    return -x, vjp_x
+
+
+@op
+def pow(a, b):
+    """y = aᵇ
+
+    Backward.  ∂y/∂a = b·aᵇ⁻¹;  ∂y/∂b = aᵇ·ln a = y·ln a, so
+        grad_a = grad_y · b · aᵇ⁻¹
+        grad_b = grad_y · y · ln a
+
+    Numerics.  b = 0 gives a gradient of 0 to a, also at a = 0, where aᵇ⁻¹ is infinite. At a = 0 there is no gradient
+    to b (the limit from a > 0). A negative base with a fractional exponent is nan, as in NumPy; it has no logarithm,
+    so its gradient to b is nan.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = np.power(a, b)
+
+    def vjp_a(grad_y):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return grad_y * np.where(b == 0, 0, b * np.power(a, b - 1))
+
+    def vjp_b(grad_y):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(a == 0, 0, grad_y * y * np.log(a))
+
+    return y, (vjp_a, vjp_b)
+
+
+@op
+def log(x):
+    """yᵢ = ln xᵢ
+
+    Backward.  ∂yᵢ/∂xᵢ = 1/xᵢ, so
+        grad_x = grad_y / x
+
+    Numerics.  ln 0 = −inf and the logarithm of a negative number is nan, as in NumPy, without an exception.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = np.log(x)
+
+    def vjp_x(grad_y):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return grad_y / x
+
+    return y, vjp_x
+
+
+@op
+def sqrt(x):
+    """yᵢ = √xᵢ
+
+    Backward.  ∂yᵢ/∂xᵢ = 1/(2√xᵢ), so
+        grad_x = grad_y / (2y)
+
+    Numerics.  At 0 the slope is infinite and so is the gradient (nan where grad_y is 0): this op does not hide it.
+    Add a small number first, as in √(x + ε), where x can be 0.
+    """
+    with np.errstate(invalid="ignore"):
+        y = np.sqrt(x)
+
+    def vjp_x(grad_y):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return grad_y / (2 * y)
+
+    return y, vjp_x
+
+
+@op
+def tanh(x):
+    """yᵢ = tanh xᵢ
+
+    Backward.  ∂yᵢ/∂xᵢ = 1 − tanh²xᵢ = 1 − yᵢ², so
+        grad_x = grad_y · (1 − y²)
+    """
+    y = np.tanh(x)
+
+    def vjp_x(grad_y):
+        return grad_y * (1 - y * y)
+
+    return y, vjp_x
+
+
+@op
+def sigmoid(x):
+    """yᵢ = 1 / (1 + exp(−xᵢ))
+
+    Backward.  ∂yᵢ/∂xᵢ = exp(−xᵢ)/(1 + exp(−xᵢ))² = yᵢ(1 − yᵢ), so
+        grad_x = grad_y · y · (1 − y)
+
+    Numerics.  1/(1 + exp(−x)) = (1 + tanh(x/2))/2, which never overflows; but it rounds to 0 for x below −17 in
+    float32. So: with e = exp(−|x|) ≤ 1, the value is 1/(1 + e) for x ≥ 0 and e/(1 + e) for x < 0, exact at both ends.
+    """
+    e = np.exp(-np.abs(x))
+    y = np.where(x >= 0, 1, e) / (1 + e)
+
+    def vjp_x(grad_y):
+        return grad_y * y * (1 - y)
+
+    return y, vjp_x
+
+
+@op
+def relu(x):
+    """yᵢ = max(xᵢ, 0)
+
+    Backward.  The slope is 1 above 0 and 0 below; at 0 itself we take 0.
+        grad_x = grad_y where x > 0, else 0
+    """
+    on = x > 0
+
+    def vjp_x(grad_y):
+        return np.where(on, grad_y, 0)
+
+    return np.maximum(x, 0), vjp_x
+
+
+@op
+def gelu(x):
+    """yᵢ = xᵢ·(1 + tanh uᵢ)/2,  u = √(2/π)·(x + 0.044715·x³)      (Hendrycks & Gimpel 2016, the tanh form)
+
+    Backward.  With t = tanh u:
+        ∂t/∂x = (1 − t²)·∂u/∂x,   ∂u/∂x = √(2/π)·(1 + 3·0.044715·x²)
+        ∂y/∂x = (1 + t)/2 + x/2 · (1 − t²) · ∂u/∂x
+
+    Numerics.  Steps are taken in place on the arrays made here: at the sizes of a small GPT each pass over memory
+    costs as much as the tanh. x³ overflows in float32 beyond 7e12; there t is ±1 and x² (1 − t²) is 0, so x is
+    clipped to ±10 inside u, where t is ±1 to the last bit already.
+    """
+    c = math.sqrt(2 / math.pi)
+    z = np.clip(x, -10, 10)
+    square = z * z
+    t = square * (c * 0.044715)
+    t += c
+    t *= z
+    np.tanh(t, out=t)
+    y = t + 1
+    y *= x
+    y *= 0.5
+
+    def vjp_x(grad_y):
+        slope = square * (3 * 0.044715 * c)  # ∂u/∂x
+        slope += c
+        slope *= z
+        slope *= 1 - t * t
+        slope += t
+        slope += 1
+        slope *= grad_y
+        slope *= 0.5
+        return slope
+
+    return y, vjp_x
+
+
+@op
+def abs(x):
+    """yᵢ = |xᵢ|
+
+    Backward.  The slope is the sign of x; at 0 we take 0.
+        grad_x = grad_y · sign(x)
+    """
+
+    def vjp_x(grad_y):
+        return grad_y * np.sign(x)
+
+    return np.abs(x), vjp_x
+
+
+@op
+def maximum(a, b):
+    """yᵢ = max(aᵢ, bᵢ), between two arrays
+
+    Backward.  The larger one gets grad_y. On a tie each gets half, so that nothing is lost and a and b are treated
+    alike: share_a is 1, ½ or 0 for a > b, a = b, a < b.
+        grad_a = grad_y · share_a
+        grad_b = grad_y · (1 − share_a)
+    """
+    share_a = _share(a, b)
+
+    def vjp_a(grad_y):
+        return grad_y * share_a
+
+    def vjp_b(grad_y):
+        return grad_y * (1 - share_a)
+
+    return np.maximum(a, b), (vjp_a, vjp_b)
+
+
+@op
+def minimum(a, b):
+    """yᵢ = min(aᵢ, bᵢ), between two arrays
+
+    Backward.  As `maximum`, with the roles exchanged: the smaller one gets grad_y, on a tie each gets half.
+    """
+    share_a = _share(b, a)
+
+    def vjp_a(grad_y):
+        return grad_y * share_a
+
+    def vjp_b(grad_y):
+        return grad_y * (1 - share_a)
+
+    return np.minimum(a, b), (vjp_a, vjp_b)
+
+
+def _share(a, b):
+    """1 where a > b, ½ where a = b, 0 where a < b, in the floating dtype of the result."""
+    return (a > b) + np.asarray(0.5, np.result_type(a, b)) * (a == b)
+
+
+@op
+def where(condition, a, b):
+    """yᵢ = aᵢ where the condition holds, else bᵢ
+
+    Backward.  Each element came from one of the two; that one gets its gradient, the other exactly 0.
+
+    Numerics.  Also a gradient of inf or nan stays on its own side. But a nan that the side *not* chosen makes in its
+    own backward pass does reach its inputs: in where(x > 0, log(x), 0) it is log that fails at 0. Choose the input
+    first: log(where(x > 0, x, 1)).
+    """
+    condition = condition.astype(bool)
+
+    def vjp_a(grad_y):
+        return np.where(condition, grad_y, 0)
+
+    def vjp_b(grad_y):
+        return np.where(condition, 0, grad_y)
+
+    return np.where(condition, a, b), (vjp_a, vjp_b)
+
+
+@op
+def clip(x, *, low=None, high=None):
+    """yᵢ = min(max(xᵢ, low), high); None leaves that side open
+
+    Backward.  The slope is 1 between the bounds, bounds included, and 0 outside.
+        grad_x = grad_y where low ≤ x ≤ high, else 0
+    """
+    if low is None and high is None:
+        raise ValueError("needs low, high or both")
+    inside = np.full(x.shape, True)
+    if low is not None:
+        inside &= x >= low
+    if high is not None:
+        inside &= x <= high
+
+    def vjp_x(grad_y):
+        return np.where(inside, grad_y, 0)
+
+    return np.clip(x, low, high), vjp_x
+
+
+@op
+def dropout(x, *, p, rng):
+    """yᵢ = xᵢ/(1 − p) with probability 1 − p, else 0      (Srivastava et al. 2014)
+
+    Dividing by 1 − p keeps the mean of y at x, so that nothing has to change when dropout is left out.
+
+    Backward.  With the same kept elements, scale = 1/(1 − p) or 0:
+        grad_x = grad_y · scale
+
+    Arguments.  p: the probability of dropping, 0 ≤ p < 1.  rng: a numpy Generator; float32 draws, one an element.
+    """
+    if not 0 <= p < 1:
+        raise ValueError(f"drops with probability 0 <= p < 1, not {p}")
+    keep = rng.random(x.shape, dtype=np.float32) >= p
+    scale = keep * np.asarray(1 / (1 - p), x.dtype)
+
+    def vjp_x(grad_y):
+        return grad_y * scale
+
+    return x * scale, vjp_x
