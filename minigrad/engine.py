@@ -17,6 +17,7 @@ import contextlib
 import functools
 import inspect
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
@@ -333,34 +334,42 @@ def _leaf(cls: type[Tensor], array: Array, requires_grad: bool, name: str | None
 @overload
 def op(f: Callable[P, Any]) -> Callable[P, Tensor]: ...
 @overload
-def op(*, indices: tuple[str, ...] = (), estimator: bool = False) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]: ...
+def op(
+    *, name: str | None = None, indices: tuple[str, ...] = (), estimator: bool = False
+) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]: ...
 def op(f: Any = None, **declared: Any) -> Any:
-    """Make an op of `f(array, ..., *, static, ...) -> (y, vjps)`, and enter it in OPS under its name.
+    """Make an op of `f(array, ..., *, static, ...) -> (y, vjps)`, and enter it in OPS.
 
     Positional parameters are arrays: where a caller gives a Tensor that requires a gradient, the VJP of that input is
     kept. Keyword-only parameters are static. `vjps` is one function, a tuple with one (or None) for each positional
     parameter, or `joint(vjp)`.
 
     Arguments:
+        name: what graphs and errors call it; the function's own name if left out.
         indices: the positional parameters that are integers and stay so.
         estimator: the VJP differs from the derivative, on purpose; gradcheck must find that it does.
     """
     if f is None:
         return functools.partial(op, **declared)
-    taken = OPS.get(f.__name__)
+    name = declared.get("name") or f.__name__
+    taken = OPS.get(name)
     if taken is not None and taken.__module__ != f.__module__:
-        raise ValueError(f"there is an op {f.__name__!r} already, in {taken.__module__}: choose another name")
-    OPS[f.__name__] = taped = tape(f, **declared)
+        raise ValueError(f"there is an op {name!r} already, in {taken.__module__}: choose another name")
+    OPS[name] = taped = tape(f, **declared)
     return taped
 
 
-def tape(f: Any, *, indices: tuple[str, ...] = (), estimator: bool = False) -> Callable[..., Tensor]:
+def tape(
+    f: Any, *, name: str | None = None, indices: tuple[str, ...] = (), estimator: bool = False
+) -> Callable[..., Tensor]:
     """What `@op` does, without entering it in OPS."""
-    name = f.__name__
+    name = name or f.__name__
     parameters = inspect.signature(f).parameters.values()
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    is_index = [p in indices for p in positional]
     by_keyword = frozenset(positional)
+    # concat(*parts) takes any number of arrays
+    most = math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional)
+    is_index = tuple(p in indices for p in positional)
 
     @functools.wraps(f)
     def apply(*args: Any, **static: Any) -> Tensor:
@@ -381,9 +390,9 @@ def tape(f: Any, *, indices: tuple[str, ...] = (), estimator: bool = False) -> C
         if static:
             static = {key: _owned(value) for key, value in static.items()}
         try:
-            arrays = [_array(a, floating, index) for a, index in zip(args, is_index, strict=False)]
-            if len(args) > len(is_index):
-                raise TypeError(f"takes {len(is_index)} arrays ({', '.join(positional)}), got {len(args)}")
+            if len(args) > most:
+                raise TypeError(f"takes {most} arrays ({', '.join(positional)}), got {len(args)}")
+            arrays = [_array(a, floating, index) for a, index in itertools.zip_longest(args, is_index[: len(args)])]
             y, vjps = f(*arrays, **static)
         except (ValueError, TypeError, IndexError) as error:
             raise _with_context(error, name, args) from error

@@ -1,0 +1,81 @@
+"""Gradients through a discrete choice. Hard attention's own gradient is 0; these put something else in its place.
+
+Two are ops whose VJP is, on purpose, not the derivative of what they compute (`@op(estimator=True)`): gradcheck finds
+that they differ. The third, REINFORCE, is an honest gradient of a surrogate loss.
+"""
+
+import numpy as np
+
+from minigrad.engine import Tensor, op
+from minigrad.ops.alternatives import one_hot_max
+from minigrad.ops.elementwise import mul, neg
+from minigrad.ops.reduce import mean
+from minigrad.ops.softmax import exp_shifted, masked
+
+
+@op(estimator=True)
+def straight_through(scores, *, axis=-1, mask=None):
+    """Hard forward, soft backward: the one-hot choice of hardmax with the gradient of softmax.  (Bengio et al. 2013)
+
+    Backward.  Pretend that the output had been w = softmax(scores):
+        grad_scoresⱼ = wⱼ (gⱼ − Σᵢ gᵢ wᵢ)
+    Biased, but with no variance: the loss never saw the choices that this gradient compares.
+    """
+    w = _softmax(scores, axis, mask)
+
+    def vjp_scores(grad_y):
+        return w * (grad_y - (grad_y * w).sum(axis, keepdims=True))
+
+    return one_hot_max(scores, axis, mask), vjp_scores
+
+
+@op(estimator=True)
+def gumbel_softmax(scores, *, rng, tau=1.0, hard=True, axis=-1, mask=None):
+    """A random choice with probabilities softmax(scores), made differentiable.  (Jang et al. 2017; Maddison et al. 2017)
+
+        w = softmax((scores + γ) / τ),   γᵢ = −ln(−ln uᵢ),  uᵢ uniform on (0, 1)
+
+    The largest of scores + γ falls on i with probability softmax(scores)ᵢ exactly (the Gumbel-max trick); w is a
+    softened indicator of it. hard=True returns the one-hot choice itself, hard=False returns w.
+
+    Backward.  With hard=False, the derivative for the noise drawn; with hard=True the same, straight through:
+        grad_scoresⱼ = wⱼ (gⱼ − Σᵢ gᵢ wᵢ) / τ
+    Small τ: little bias, large variance. Large τ: the reverse.
+
+    Arguments.  rng: a numpy Generator.  tau: the temperature τ > 0.
+    """
+    if tau <= 0:
+        raise ValueError(f"needs a temperature tau > 0, not {tau}")
+    noisy = (scores + rng.gumbel(size=scores.shape).astype(scores.dtype)) / tau
+    w = _softmax(noisy, axis, mask)
+
+    def vjp_scores(grad_y):
+        return w * (grad_y - (grad_y * w).sum(axis, keepdims=True)) / tau
+
+    return (one_hot_max(noisy, axis, mask) if hard else w), vjp_scores
+
+
+def reinforce(log_prob, reward, baseline=0.0):
+    """A loss whose gradient is, on average, that of −E[reward]: the score-function estimator.  (Williams 1992)
+
+        loss = −mean((reward − baseline) · log_prob)
+
+    With p the probability of the choice, ∇E[reward] = Σ reward ∇p = Σ p · reward ∇ln p = E[reward ∇ln p]: so make
+    the choices that were drawn more likely, in proportion to what they earned. Any baseline that does not depend on
+    the choice leaves the average as it is, as E[∇ln p] = ∇Σp = 0, and a good one shrinks the variance.
+
+    Arguments.  log_prob: Tensor, ln p of the choices drawn.  reward: an array of its shape, a constant (a Tensor is
+    detached).  baseline: what to expect, a number or an array.
+    """
+    advantage = np.asarray(_plain(reward) - _plain(baseline))
+    return neg(mean(mul(log_prob, advantage)))
+
+
+def _plain(a):
+    return a.detach().numpy() if isinstance(a, Tensor) else np.asarray(a)
+
+
+def _softmax(scores, axis, mask):
+    w, _ = exp_shifted(masked(scores, mask), axis)
+    total = w.sum(axis, keepdims=True)
+    return w / np.where(total == 0, 1, total)

@@ -1,0 +1,230 @@
+"""The other ways from scores to weights, and what each gives up.
+
+All are maps (scores, *, axis=-1, mask=None) like softmax, and can stand in its place in attention. Masked scores get
+weight 0 and gradient 0; where everything is masked all weights are 0.
+
+    hardmax             all weight on the largest score: gradient exactly 0, so the scores never learn
+    uniform             ignores the scores: a control
+    sum_normalize       x / Σx: negative scores break it
+    sigmoid_normalize   each score alone through a sigmoid, then normalized
+    top_k_softmax       softmax over the k largest scores
+    sparsemax           the point of the simplex nearest to the scores: linear, with exact zeros
+    entmax15            between softmax and sparsemax
+"""
+
+import numpy as np
+
+from minigrad.engine import op
+from minigrad.ops.softmax import exp_shifted, masked
+
+
+@op
+def hardmax(x, *, axis=-1, mask=None):
+    """1 for the largest score, 0 for all others: hard attention. Of equal scores the first wins.
+
+        yᵢ = 1 if i = argmaxⱼ xⱼ else 0
+
+    Backward.  Nudge any score a little: the largest is still the largest and y is the same. So ∂yᵢ/∂xⱼ = 0 wherever
+    it is defined (at ties y jumps), and
+        grad_x = 0
+    Nothing that computed the scores will ever learn by backpropagation.
+    """
+    y = one_hot_max(x, axis, mask)
+    x_shape, dtype = x.shape, x.dtype
+
+    def vjp_x(grad_y):
+        return np.zeros(x_shape, dtype)
+
+    return y, vjp_x
+
+
+@op
+def uniform(x, *, axis=-1, mask=None):
+    """The same weight for all, whatever the scores: yᵢ = 1/n, n the number not masked.
+
+    Backward.  y does not depend on x: grad_x = 0.
+    """
+    allowed = _allowed(x, mask)
+    n = allowed.sum(axis, keepdims=True, dtype=x.dtype)
+    x_shape, dtype = x.shape, x.dtype
+
+    def vjp_x(grad_y):
+        return np.zeros(x_shape, dtype)
+
+    return allowed / np.maximum(n, 1), vjp_x
+
+
+@op
+def sum_normalize(x, *, axis=-1, mask=None):
+    """Each score's part of the total: yᵢ = xᵢ / s,  s = Σⱼ xⱼ
+
+    Fine for positive scores. A negative score gets a negative weight, and where the sum passes through 0 the weights
+    have a pole: they are inf or nan there, and huge nearby.
+
+    Backward.  ∂yᵢ/∂xⱼ = δᵢⱼ/s − xᵢ/s² = (δᵢⱼ − yᵢ)/s.  With g = grad_y,
+        grad_xⱼ = (gⱼ − Σᵢ gᵢ yᵢ) / s
+    """
+    allowed = _allowed(x, mask)
+    x = np.where(allowed, x, 0)
+    s = x.sum(axis, keepdims=True)
+    s = np.where(allowed.any(axis, keepdims=True), s, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = x / s
+
+    def vjp_x(grad_y):
+        g = np.where(allowed, grad_y, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(allowed, (g - (g * y).sum(axis, keepdims=True)) / s, 0)
+
+    return y, vjp_x
+
+
+@op
+def sigmoid_normalize(x, *, axis=-1, mask=None):
+    """Each score alone through a sigmoid σ, which does not make weights that sum to 1, so they are normalized after.
+
+        yᵢ = σ(xᵢ) / Σⱼ σ(xⱼ)
+
+    Large scores all saturate at σ = 1: how far one is ahead of another is lost.
+
+    Backward.  y is the softmax of ln σ(x), and d ln σ(x)/dx = 1 − σ(x).  With g = grad_y, by the chain rule
+        grad_xⱼ = yⱼ (gⱼ − Σᵢ gᵢ yᵢ) (1 − σ(xⱼ))
+
+    Numerics.  Computed as that softmax, with ln σ(x) = −ln(1 + exp(−x)), since all σ may round to 0 at once.
+    """
+    x = np.where(_allowed(x, mask), x, 0)  # whatever stands behind the mask, nan included
+    y, _ = exp_shifted(-np.logaddexp(0, -x), axis, mask)
+    total = y.sum(axis, keepdims=True)
+    y /= np.where(total == 0, 1, total)
+    one_minus_sigmoid = np.exp(-np.logaddexp(0, x))
+
+    def vjp_x(grad_y):
+        return y * (grad_y - (grad_y * y).sum(axis, keepdims=True)) * one_minus_sigmoid
+
+    return y, vjp_x
+
+
+@op
+def top_k_softmax(x, *, k=4, axis=-1, mask=None):
+    """Softmax over the k largest scores, weight 0 for the rest. Of equal scores the first are kept, exactly k.
+
+    With k = 1 this is hardmax, and its gradient is as exactly 0.
+
+    Backward.  Softmax with all but those k masked: the formula is the same, and where y is 0 so is the gradient.
+        grad_xⱼ = yⱼ (gⱼ − Σᵢ gᵢ yᵢ)
+    """
+    if k < 1:
+        raise ValueError(f"keeps the k largest scores, k >= 1, not {k}")
+    scores = masked(x, mask)
+    order = np.argsort(-scores, axis, kind="stable")
+    best = np.take(order, range(min(k, x.shape[axis])), axis)
+    kept = np.full(x.shape, False)
+    np.put_along_axis(kept, best, True, axis)
+
+    y, _ = exp_shifted(scores, axis, kept)
+    total = y.sum(axis, keepdims=True)
+    y /= np.where(total == 0, 1, total)
+
+    def vjp_x(grad_y):
+        return y * (grad_y - (grad_y * y).sum(axis, keepdims=True))
+
+    return y, vjp_x
+
+
+@op
+def sparsemax(x, *, axis=-1, mask=None):
+    """The weights nearest to the scores, in the Euclidean sense: many are exactly 0.  (Martins & Astudillo 2016)
+
+        y = argmin ‖p − x‖² over p ≥ 0, Σp = 1
+        yᵢ = max(xᵢ − τ, 0), with the threshold τ that makes them sum to 1
+
+    Finding τ: if the support (where y > 0) were the k largest scores, Σ_support (xᵢ − τ) = 1 gives
+    τₖ = (Σ_support xᵢ − 1)/k. The true support is the largest k whose smallest score is still above its τₖ.
+
+    Backward.  On a support S of size k, yᵢ = xᵢ − (Σ_S xⱼ − 1)/k, so ∂yᵢ/∂xⱼ = δᵢⱼ − 1/k for i, j in S, else 0:
+        grad_xⱼ = gⱼ − mean_S(g) in S, 0 elsewhere
+    With a single survivor that is exactly 0: sparsemax can saturate for good.
+
+    Numerics.  τ ≥ max(x) − 1, so after subtracting the maximum nothing below −1 matters; we clip there, and scores of
+    any size are safe.
+    """
+    z, allowed = _shifted_and_clipped(x, axis, mask)
+    descending, k = _descending(z, axis)
+    tau_k = (np.cumsum(descending, axis) - 1) / k
+    size = (descending > tau_k).sum(axis, keepdims=True)
+    tau = np.take_along_axis(tau_k, size - 1, axis)
+    support = (z > tau) & allowed
+    y = np.where(support, z - tau, 0)
+
+    def vjp_x(grad_y):
+        g = np.where(support, grad_y, 0)
+        mean = g.sum(axis, keepdims=True) / np.maximum(support.sum(axis, keepdims=True, dtype=y.dtype), 1)
+        return np.where(support, g - mean, 0)
+
+    return y, vjp_x
+
+
+@op
+def entmax15(x, *, axis=-1, mask=None):
+    """Between softmax (α = 1) and sparsemax (α = 2): α-entmax with α = 1.5.  (Peters, Niculae & Martins 2019)
+
+        yᵢ = uᵢ²,  uᵢ = max(xᵢ/2 − τ, 0), with the threshold τ that makes Σ uᵢ² = 1
+
+    Finding τ: with z = x/2, if the support were the k largest, Σ (zᵢ − τ)² = 1 is a quadratic in τ: with the mean M
+    and the summed squared deviations V of those k, k (M − τ)² + V = 1, so τₖ = M − √((1 − V)/k). The true support is
+    the largest k whose smallest z is still above its τₖ.
+
+    Backward.  dyᵢ = 2uᵢ (dxᵢ/2 − dτ) = uᵢ (dxᵢ − 2dτ). The weights keep summing to 1, so Σ dyᵢ = 0, which gives
+    2dτ = Σ uⱼ dxⱼ / Σ uⱼ. Therefore ∂yᵢ/∂xⱼ = uᵢ δᵢⱼ − uᵢ uⱼ / Σ u, which is symmetric, and with g = grad_y
+        grad_xⱼ = uⱼ (gⱼ − Σᵢ uᵢ gᵢ / Σᵢ uᵢ)
+
+    Numerics.  As sparsemax: maximum subtracted, clipped at −1 (τ ≥ max(z) − 1).
+    """
+    z, allowed = _shifted_and_clipped(x / 2, axis, mask)
+    descending, k = _descending(z, axis)
+    mean = np.cumsum(descending, axis) / k
+    deviations = np.cumsum(descending * descending, axis) - k * mean * mean
+    tau_k = mean - np.sqrt(np.maximum((1 - deviations) / k, 0))
+    size = (descending > tau_k).sum(axis, keepdims=True)
+    tau = np.take_along_axis(tau_k, size - 1, axis)
+    u = np.where(allowed, np.maximum(z - tau, 0), 0)
+    total = u.sum(axis, keepdims=True)
+    total = np.where(total == 0, 1, total)
+
+    def vjp_x(grad_y):
+        g = np.where(u > 0, grad_y, 0)
+        return u * (g - (u * g).sum(axis, keepdims=True) / total)
+
+    return u * u, vjp_x
+
+
+def one_hot_max(x, axis, mask=None):
+    """1 at the first largest score along `axis`, 0 elsewhere; all 0 where everything is masked."""
+    scores = masked(x, mask)
+    if scores.size == 0:
+        raise ValueError("there are no scores: the sequence is empty")
+    y = np.zeros(x.shape, x.dtype)
+    np.put_along_axis(y, np.expand_dims(scores.argmax(axis), axis), 1, axis)
+    return y if mask is None else np.where(_allowed(x, mask), y, 0)
+
+
+def _allowed(x, mask):
+    """The mask in the shape of the scores."""
+    return np.full(x.shape, True) if mask is None else masked(np.zeros(x.shape, np.float32), mask) == 0
+
+
+def _shifted_and_clipped(x, axis, mask):
+    """max(x − max(x), −1), and which scores take part; masked ones, at −1, never reach the support."""
+    scores = masked(x, mask)
+    if scores.size == 0:
+        raise ValueError("there are no scores: the sequence is empty")
+    allowed = np.isfinite(scores)
+    m = scores.max(axis, keepdims=True)
+    return np.maximum(scores - np.where(np.isneginf(m), 0, m), -1), allowed
+
+
+def _descending(z, axis):
+    """z from largest to smallest along `axis`, and the counts 1, 2, ... n in the shape that fits it."""
+    shape = [1] * z.ndim
+    shape[axis] = -1
+    return -np.sort(-z, axis), np.arange(1, z.shape[axis] + 1, dtype=z.dtype).reshape(shape)

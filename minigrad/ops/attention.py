@@ -1,0 +1,159 @@
+"""Scaled dot-product attention: softmax's main use, as one op with one hand-derived backward.  (Vaswani et al. 2017)"""
+
+import math
+
+import numpy as np
+
+from minigrad.engine import joint, op
+from minigrad.ops.elementwise import mul
+from minigrad.ops.linear import matmul
+from minigrad.ops.shape import swapaxes
+from minigrad.ops.softmax import softmax
+
+
+@op
+def attention(q, k, v, *, mask=None, causal=False):
+    """Each query looks at all keys, and takes the average of their values, weighted by how well they match.
+
+        S = q kᵀ / √d          scores     (Tq, Tk)
+        W = softmax(S)         weights, each row sums to 1
+        y = W v
+
+    Shapes.  q (..., Tq, d), k (..., Tk, d), v (..., Tk, d_v), y (..., Tq, d_v); leading axes (batch, heads) broadcast.
+    mask is boolean, True = may attend, and broadcasts to (..., Tq, Tk). causal=True lets position t attend to
+    positions 0 to t only, and needs as many queries as keys.
+
+    Backward.  With g = grad_y, matrix product by matrix product (see `matmul`) and through softmax (see `softmax`):
+        grad_v = Wᵀ g
+        grad_W = g vᵀ
+        grad_S = W ∘ (grad_W − D),   Dₜ = Σⱼ Wₜⱼ grad_Wₜⱼ
+        grad_q = grad_S k / √d
+        grad_k = grad_Sᵀ q / √d
+    D needs no (Tq, Tk) array: Σⱼ Wₜⱼ (gₜ · vⱼ) = gₜ · Σⱼ Wₜⱼ vⱼ = gₜ · yₜ.
+
+    Numerics.  Scores and weights are kept keys-first, as Sᵀ (Tk, Tq): max and sum then run over axis −2, which NumPy
+    does several times faster than over a short last axis. Some batch entries are worked through at a time, so that
+    their scores stay in cache from the first product to the last. Results are laid out in memory as q, k and v are, so
+    that splitting and merging heads costs no copy.
+    A query with everything masked gets y = 0 and gradient 0. A nan or inf in a key and value that no query may attend,
+    or in a query that may attend to nothing, goes nowhere.
+    """
+    _check(q, k, v)
+    n_queries, n_keys, d = q.shape[-2], k.shape[-2], q.shape[-1]
+    blocked, attending, attended = _blocked(q, k, mask, causal)
+    if blocked is not None and mask is not None:
+        q = np.where(attending, q, 0)
+        k, v = np.where(attended, k, 0), np.where(attended, v, 0)
+
+    lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    q, k, v = (np.broadcast_to(a, lead + a.shape[-2:]) for a in (q, k, v))
+    if blocked is not None:
+        blocked = np.broadcast_to(blocked.mT, (*lead, n_keys, n_queries))
+    q = q * (1 / math.sqrt(d))  # a smaller array than the scores
+    W = np.empty((*lead, n_keys, n_queries), q.dtype)
+    y = _empty_like(q, v.shape[-1])
+    for i in _chunks(lead, n_keys * n_queries):
+        w = np.matmul(k[i], q[i].mT, out=W[i])
+        if blocked is not None:
+            w += blocked[i]
+        m = w.max(-2, keepdims=True)
+        w -= m if mask is None else np.where(np.isneginf(m), 0, m)
+        np.exp(w, out=w)
+        total = w.sum(-2, keepdims=True)
+        w /= total if mask is None else np.where(total == 0, 1, total)
+        np.matmul(w.mT, v[i], out=y[i])
+
+    def vjp_qkv(grad_y):
+        grad_y = np.broadcast_to(grad_y, y.shape)
+        if attending is not None:
+            grad_y = np.where(attending, grad_y, 0)
+        grad_q, grad_k, grad_v = _empty_like(q, d), _empty_like(k, d), _empty_like(v, v.shape[-1])
+        for i in _chunks(lead, n_keys * n_queries):
+            g, w = grad_y[i], W[i]
+            grad_s = v[i] @ g.mT
+            grad_s -= np.vecdot(g, y[i])[..., None, :]
+            grad_s *= w
+            np.matmul(grad_s.mT, k[i], out=grad_q[i])
+            np.matmul(grad_s, q[i], out=grad_k[i])
+            np.matmul(w, g, out=grad_v[i])
+        grad_q *= 1 / math.sqrt(d)
+        return grad_q, grad_k, grad_v
+
+    return y, joint(vjp_qkv)
+
+
+def attention_weights(q, k, *, mask=None, causal=False):
+    """The weights W inside `attention`, shape (..., Tq, Tk): for looking at, and the same computation in plain ops."""
+    if causal:
+        mask = _both(mask, _causal(q.shape[-2], k.shape[-2]))
+    return softmax(mul(matmul(q, swapaxes(k, axis1=-1, axis2=-2)), 1 / math.sqrt(q.shape[-1])), mask=mask)
+
+
+def causal_mask(n):
+    """Boolean (n, n): position t may attend to positions 0 to t."""
+    return np.tri(n, dtype=bool)
+
+
+def length_mask(lengths, n):
+    """Boolean (..., 1, n) for sequences padded to n: each may attend to its own first `lengths[...]` positions."""
+    lengths = np.asarray(lengths)
+    if lengths.dtype.kind not in "iu" or (lengths.size and (lengths.min() < 0 or lengths.max() > n)):
+        raise ValueError(f"length_mask needs integer lengths from 0 to {n}, got {lengths}")
+    return np.arange(n) < lengths[..., None, None]
+
+
+def _check(q, k, v):
+    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        raise ValueError("needs q (..., Tq, d), k (..., Tk, d) and v (..., Tk, d_v)")
+    if 0 in q.shape[-2:] or 0 in k.shape[-2:]:
+        raise ValueError("the sequence is empty: there is nothing to attend to")
+
+
+def _causal(n_queries, n_keys):
+    if n_queries != n_keys:
+        raise ValueError(f"causal=True needs as many queries as keys, not {n_queries} and {n_keys}")
+    return causal_mask(n_keys)
+
+
+def _both(mask, other):
+    return other if mask is None else np.asarray(mask) & other
+
+
+def _blocked(q, k, mask, causal):
+    """What to add to the scores (0 or −inf), and, for a mask, which queries attend to anything, which keys are seen."""
+    if mask is None and not causal:
+        return None, None, None
+    n_queries, n_keys = q.shape[-2], k.shape[-2]
+    allowed = None if mask is None else np.asarray(mask)
+    if allowed is not None:
+        if allowed.dtype != bool:
+            raise TypeError(f"a mask is boolean, True where attention is allowed, not {allowed.dtype}")
+        lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
+        try:
+            np.broadcast_to(allowed, (*lead, n_queries, n_keys))
+        except ValueError:
+            raise ValueError(
+                f"a mask of shape {allowed.shape} does not broadcast to scores of shape {(*lead, n_queries, n_keys)}"
+            ) from None
+        allowed = np.broadcast_to(allowed, (*allowed.shape[:-2], n_queries, n_keys))
+    if causal:
+        allowed = _both(allowed, _causal(n_queries, n_keys))
+    blocked = np.where(allowed, 0, -np.inf).astype(q.dtype)
+    if mask is None:  # causal alone: every position attends to itself
+        return blocked, None, None
+    return blocked, allowed.any(-1)[..., None], allowed.any(-2)[..., None]
+
+
+def _empty_like(a, width):
+    """An array for results, (..., T, width), with its axes in memory in the order of a's."""
+    if width == a.shape[-1]:
+        return np.empty_like(a)
+    return np.empty_like(np.broadcast_to(a[..., :1], (*a.shape[:-1], width)))
+
+
+def _chunks(lead, size, budget=2**16):
+    """Slices of the first axis, of so many entries that their scores (`size` a matrix) stay below the budget."""
+    if not lead:
+        return [...]
+    step = max(1, budget // (size * math.prod(lead[1:]) or 1))
+    return [slice(start, start + step) for start in range(0, lead[0], step)]

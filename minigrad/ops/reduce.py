@@ -1,0 +1,132 @@
+"""Ops that reduce axes to one number each. `axis` is an int, a tuple of ints or None (all axes), as in NumPy.
+
+Forward, a whole slice becomes one number; backward, that number's gradient is handed back to the whole slice.
+"""
+
+import math
+
+import numpy as np
+
+from minigrad.engine import op
+from minigrad.ops.softmax import exp_shifted
+
+
+def _spread(grad_y, axis, keepdims):
+    """Put the reduced axes back as axes of length 1, so that grad_y broadcasts against x."""
+    return grad_y if keepdims or axis is None else np.expand_dims(grad_y, axis)
+
+
+@op
+def sum(x, *, axis=None, keepdims=False):
+    """y = Σᵢ xᵢ over `axis`
+
+    Backward.  ∂y/∂xᵢ = 1: every element gets the gradient of its sum.
+        grad_xᵢ = grad_y
+    """
+    x_shape = x.shape
+
+    def vjp_x(grad_y):
+        return np.broadcast_to(_spread(grad_y, axis, keepdims), x_shape)
+
+    return x.sum(axis, keepdims=keepdims), vjp_x
+
+
+@op
+def mean(x, *, axis=None, keepdims=False):
+    """y = 1/n Σᵢ xᵢ over `axis`
+
+    Backward.  ∂y/∂xᵢ = 1/n, so
+        grad_xᵢ = grad_y / n
+    """
+    x_shape = x.shape
+    n = _count(x, axis)
+
+    def vjp_x(grad_y):
+        return np.broadcast_to(_spread(grad_y / n, axis, keepdims), x_shape)
+
+    return x.mean(axis, keepdims=keepdims), vjp_x
+
+
+@op
+def var(x, *, axis=None, keepdims=False):
+    """y = 1/n Σᵢ (xᵢ − μ)²,  μ = 1/n Σᵢ xᵢ      (the population variance: NumPy's ddof = 0)
+
+    Backward.  μ depends on x too, but through it nothing arrives: ∂y/∂μ = −2/n Σᵢ (xᵢ − μ) = 0. So
+        grad_xᵢ = grad_y · 2 (xᵢ − μ) / n
+    """
+    n = _count(x, axis)
+    centred = x - x.mean(axis, keepdims=True)
+
+    def vjp_x(grad_y):
+        return _spread(grad_y * (2 / n), axis, keepdims) * centred
+
+    return (centred * centred).mean(axis, keepdims=keepdims), vjp_x
+
+
+@op
+def max(x, *, axis=None, keepdims=False):
+    """y = maxᵢ xᵢ over `axis`
+
+    Backward.  The largest element gets grad_y, the others 0. Where m elements share the maximum, each gets an equal
+    part: shareᵢ = 1/m there, 0 elsewhere.
+        grad_xᵢ = grad_y · shareᵢ
+    """
+    y = x.max(axis, keepdims=True)
+    share = _share(x == y, axis, x.dtype)
+
+    def vjp_x(grad_y):
+        return _spread(grad_y, axis, keepdims) * share
+
+    return y if keepdims else y.squeeze(axis), vjp_x
+
+
+@op
+def min(x, *, axis=None, keepdims=False):
+    """y = minᵢ xᵢ over `axis`
+
+    Backward.  As `max`: the smallest element gets grad_y, equal ones share it.
+        grad_xᵢ = grad_y · shareᵢ
+    """
+    y = x.min(axis, keepdims=True)
+    share = _share(x == y, axis, x.dtype)
+
+    def vjp_x(grad_y):
+        return _spread(grad_y, axis, keepdims) * share
+
+    return y if keepdims else y.squeeze(axis), vjp_x
+
+
+@op
+def logsumexp(x, *, axis=-1, mask=None, keepdims=False):
+    """y = ln Σᵢ exp(xᵢ) over `axis`: a smooth maximum, and the normalizer of softmax
+
+    Backward.  ∂y/∂xᵢ = exp(xᵢ) / Σⱼ exp(xⱼ) = softmax(x)ᵢ, so
+        grad_x = grad_y · softmax(x)
+
+    Numerics.  y = m + ln Σᵢ exp(xᵢ − m) with m = max x: the sum is at least 1 and nothing overflows. Masked elements
+    (mask False) count as −inf: no part of the sum, gradient 0. With everything masked y = −inf, gradient 0.
+    """
+    e, m = exp_shifted(x, axis, mask)
+    total = e.sum(axis, keepdims=True)
+    with np.errstate(divide="ignore"):
+        y = m + np.log(total)
+    weights = e / np.where(total == 0, 1, total)
+
+    def vjp_x(grad_y):
+        return _spread(grad_y, axis, keepdims) * weights
+
+    return y if keepdims else y.squeeze(axis), vjp_x
+
+
+def _count(x, axis):
+    """How many elements go into each result."""
+    axes = range(x.ndim) if axis is None else np.atleast_1d(axis)
+    n = math.prod(x.shape[a] for a in axes if -x.ndim <= a < x.ndim)
+    if n == 0:
+        raise ValueError("there is no mean of no elements")
+    return n
+
+
+def _share(equal, axis, dtype):
+    """1/m for each of the m elements that are equal to the extreme one, 0 for the others."""
+    return equal / equal.sum(axis, keepdims=True, dtype=dtype)
