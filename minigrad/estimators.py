@@ -10,7 +10,7 @@ from minigrad.engine import Tensor, op
 from minigrad.ops.alternatives import one_hot_max
 from minigrad.ops.elementwise import mul, neg
 from minigrad.ops.reduce import mean
-from minigrad.ops.softmax import exp_shifted, masked
+from minigrad.ops.softmax import exp_shifted, total_or_one
 
 
 @op(estimator=True)
@@ -76,6 +76,5 @@ def _plain(a):
 
 
 def _softmax(scores, axis, mask):
-    w, _ = exp_shifted(masked(scores, mask), axis)
-    total = w.sum(axis, keepdims=True)
-    return w / np.where(total == 0, 1, total)
+    e, _ = exp_shifted(scores, axis, mask)
+    return e / total_or_one(e, axis)

@@ -15,7 +15,7 @@ weight 0 and gradient 0; where everything is masked all weights are 0.
 import numpy as np
 
 from minigrad.engine import op
-from minigrad.ops.softmax import exp_shifted, masked
+from minigrad.ops.softmax import exp_shifted, masked, total_or_one
 
 
 @op
@@ -94,8 +94,7 @@ def sigmoid_normalize(x, *, axis=-1, mask=None):
     """
     x = np.where(_allowed(x, mask), x, 0)  # whatever stands behind the mask, nan included
     y, _ = exp_shifted(-np.logaddexp(0, -x), axis, mask)
-    total = y.sum(axis, keepdims=True)
-    y /= np.where(total == 0, 1, total)
+    y /= total_or_one(y, axis)
     one_minus_sigmoid = np.exp(-np.logaddexp(0, x))
 
     def vjp_x(grad_y):
@@ -122,8 +121,7 @@ def top_k_softmax(x, *, k=4, axis=-1, mask=None):
     np.put_along_axis(kept, best, True, axis)
 
     y, _ = exp_shifted(scores, axis, kept)
-    total = y.sum(axis, keepdims=True)
-    y /= np.where(total == 0, 1, total)
+    y /= total_or_one(y, axis)
 
     def vjp_x(grad_y):
         return y * (grad_y - (grad_y * y).sum(axis, keepdims=True))
@@ -188,8 +186,7 @@ def entmax15(x, *, axis=-1, mask=None):
     size = (descending > tau_k).sum(axis, keepdims=True)
     tau = np.take_along_axis(tau_k, size - 1, axis)
     u = np.where(allowed, np.maximum(z - tau, 0), 0)
-    total = u.sum(axis, keepdims=True)
-    total = np.where(total == 0, 1, total)
+    total = total_or_one(u, axis)
 
     def vjp_x(grad_y):
         g = np.where(u > 0, grad_y, 0)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from minigrad.engine import op
-from minigrad.ops.softmax import exp_shifted
+from minigrad.ops.softmax import exp_shifted, total_or_one
 
 
 def _spread(grad_y, axis, keepdims):
@@ -107,10 +107,9 @@ def logsumexp(x, *, axis=-1, mask=None, keepdims=False):
     (mask False) count as −inf: no part of the sum, gradient 0. With everything masked y = −inf, gradient 0.
     """
     e, m = exp_shifted(x, axis, mask)
-    total = e.sum(axis, keepdims=True)
     with np.errstate(divide="ignore"):
-        y = m + np.log(total)
-    weights = e / np.where(total == 0, 1, total)
+        y = m + np.log(e.sum(axis, keepdims=True))
+    weights = e / total_or_one(e, axis)
 
     def vjp_x(grad_y):
         return _spread(grad_y, axis, keepdims) * weights

@@ -26,8 +26,7 @@ def softmax(x, *, axis=-1, mask=None):
     Where everything is masked there is nothing to choose from: weights 0, gradient 0.
     """
     y, _ = exp_shifted(x, axis, mask)
-    total = y.sum(axis, keepdims=True)
-    y /= np.where(total == 0, 1, total)
+    y /= total_or_one(y, axis)
 
     def vjp_x(grad_y):
         return y * (grad_y - (grad_y * y).sum(axis, keepdims=True))
@@ -138,6 +137,12 @@ def exp_shifted(x, axis, mask=None):
     m = _finite_max(x, axis)
     e = x - m
     return np.exp(e, out=e), m
+
+
+def total_or_one(e, axis):
+    """Σ e along `axis`, but 1 where that is 0 (everything masked), since 0/0 would be nan."""
+    total = e.sum(axis, keepdims=True)
+    return np.where(total == 0, 1, total)
 
 
 def _finite_max(x, axis):

@@ -1,0 +1,143 @@
+"""What the examples share: the flags, progress, tables, seeds in two processes, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+
+def flags(doc: str | None, seeds: int = 5) -> argparse.ArgumentParser:
+    """The flags every example has. Its docstring is the help."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a first look, in less than 20 seconds")
+    parser.add_argument("--seeds", type=int, default=None, metavar="N", help=f"how many seeds (default {seeds})")
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where files go (default out/)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file, too")
+    parser.add_argument("--processes", type=int, default=2, metavar="N", help="how many seeds run at once (default 2)")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None, quick_seeds: int = 2, seeds: int = 5) -> Any:
+    """Read the flags, and make sure before any work that the results can be written."""
+    args = parser.parse_args(argv)
+    if args.seeds is None:
+        args.seeds = quick_seeds if args.quick else seeds
+    if args.seeds < 1:
+        parser.error(f"--seeds must be at least 1, not {args.seeds}")
+    for folder in [args.out, *([args.json.parent] if args.json else [])]:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".writable-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            parser.error(f"cannot write to {folder}: {error.strerror}; choose another place with --out or --json")
+    return args
+
+
+def run(job: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], processes: int = 2, label: str = "runs") -> list[Any]:
+    """[job(*arguments) for arguments in jobs], several at a time, with progress.
+
+    Each process gets one BLAS thread: the matrices of a toy model are too small to share.
+    """
+    results: list[Any] = [None] * len(jobs)
+    if processes <= 1 or len(jobs) <= 1:
+        for i in progress(range(len(jobs)), label, len(jobs)):
+            results[i] = job(*jobs[i])
+        return results
+    threads = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")}
+    before = {name: os.environ.get(name) for name in threads}
+    os.environ.update(threads)  # read by NumPy when the new processes import it
+    try:
+        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+            futures = {pool.submit(job, *arguments): i for i, arguments in enumerate(jobs)}
+            for future in progress(as_completed(futures), label, len(jobs)):
+                results[futures[future]] = future.result()
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+    return results
+
+
+def progress(items: Iterable[Any], label: str, total: int) -> Iterable[Any]:
+    """The items, with a bar: tqdm's where it is installed, else a line now and then."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return _plain_progress(items, label, total)
+    return tqdm(items, desc=label, total=total, file=sys.stderr, leave=False)  # type: ignore[no-any-return]
+
+
+def _plain_progress(items: Iterable[Any], label: str, total: int) -> Iterable[Any]:
+    started = last = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - last > 3:
+            last = now
+            print(f"{label}: {done} of {total}, {now - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their heads; the first column to the left, the others to the right."""
+    widths = [max(len(str(line[i])) for line in [head, *rows]) for i in range(len(head))]
+    print(f"\n{title}")
+    for line in [head, ["-" * width for width in widths], *rows]:
+        cells = [str(cell).ljust(w) if i == 0 else str(cell).rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+
+
+def spread(values: Sequence[float], form: str = "{:.1f}") -> str:
+    """Median and range, the way every table here shows several seeds: "99.8 (99.1 - 100.0)"."""
+    median, low, high = (form.format(v) for v in (statistics.median(values), min(values), max(values)))
+    return median if low == high else f"{median} ({low} – {high})"
+
+
+def write_json(path: Path | None, results: Any) -> None:
+    if path is not None:
+        _whole(path, lambda beside: beside.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8"))
+        print(f"figures: {path}")
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, drawing to files; or None, and a sentence, where it is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("no picture: matplotlib is not installed (pip install matplotlib, or 'minigrad[examples]')")
+        return None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(
+        {
+            "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+            "grid.color": "#e6eaee", "axes.edgecolor": "#8793a0", "axes.titleweight": "bold", "legend.frameon": False,
+            "savefig.dpi": 130, "figure.constrained_layout.use": True,
+        }
+    )  # fmt: skip
+    return plt
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    _whole(path, lambda beside: figure.savefig(beside, format=path.suffix[1:]))
+    print(f"picture: {path}")
+
+
+def _whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside, then rename: the file is complete or not there."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
