@@ -110,4 +110,5 @@ class MLP(Module):
         self.down = Linear(d_hidden, d, rng=rng)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(gelu(self.up(x)))  # type: ignore[no-any-return]
+        y: Tensor = self.down(gelu(self.up(x)))
+        return y

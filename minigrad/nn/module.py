@@ -131,7 +131,7 @@ class Module:
         arrays = {name: np.asarray(values) for name, values in state.items()}
         wrong = [f"{name} is missing" for name in mine if name not in arrays]
         wrong += [f"{name} is not a parameter here" for name in arrays if name not in mine]
-        for name in mine.keys() & arrays.keys():
+        for name in (name for name in mine if name in arrays):
             if arrays[name].shape != mine[name].shape:
                 wrong.append(f"{name} has shape {mine[name].shape} here, {arrays[name].shape} in the state")
             elif arrays[name].dtype.kind not in "iufb":
@@ -149,14 +149,14 @@ class Module:
 
     def __repr__(self) -> str:
         """One line for each module: what it is, the shapes of its parameters, how many numbers are in it in all."""
-        rows = []
+        rows, names = [], [name for name, _ in self.named_modules() if name]
         for name, module in self.named_modules():
-            indent = "  " * (name.count(".") - sum(part.isdigit() for part in name.split(".")) + 1 if name else 0)
+            depth = bool(name) + sum(name.startswith(f"{outer}.") for outer in names)
             label = f"{module._name}: " if name else ""
             settings = f"({module.settings()})" if module.settings() else ""
             shapes = [f"{local} {p.shape}" for local, p in _members_of(module) if isinstance(p, Parameter)]
             count = sum(p.size for p in module.parameters())
-            rows.append((f"{indent}{label}{type(module).__name__}{settings}", ", ".join(shapes), f"{count:,}"))
+            rows.append((f"{'  ' * depth}{label}{type(module).__name__}{settings}", ", ".join(shapes), f"{count:,}"))
         first, second, third = (max(map(len, column)) for column in zip(*rows, strict=True))
         return "\n".join(f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows)
 

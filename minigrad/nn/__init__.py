@@ -1,0 +1,21 @@
+"""Neural networks out of ops: modules that hold parameters, the common layers, attention and a GPT."""
+
+from minigrad.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear
+from minigrad.nn.module import Module, Parameter, Sequential
+from minigrad.nn.transformer import GPT, MAPS, Block, GPTConfig, MultiHeadAttention
+
+__all__ = [
+    "GPT",
+    "MAPS",
+    "MLP",
+    "Block",
+    "Dropout",
+    "Embedding",
+    "GPTConfig",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "MultiHeadAttention",
+    "Parameter",
+    "Sequential",
+]

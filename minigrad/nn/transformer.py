@@ -1,0 +1,328 @@
+"""Attention with its learned projections, the block around it, and a GPT.
+
+Shape comments: B sequences of T positions; `d_model` features at each, split among `n_heads` heads of `d_head` each.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from minigrad.engine import Tensor, current_scope, no_grad
+from minigrad.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear
+from minigrad.nn.module import Module
+from minigrad.ops.alternatives import (
+    entmax15,
+    hardmax,
+    sigmoid_normalize,
+    sparsemax,
+    sum_normalize,
+    top_k_softmax,
+    uniform,
+)
+from minigrad.ops.attention import attention, causal_mask
+from minigrad.ops.softmax import softmax
+
+# From scores to weights: every one is called as map(scores, axis=-1, mask=mask).
+Normalize = Callable[..., Tensor]
+MAPS: dict[str, Normalize] = {
+    "softmax": softmax,
+    "hardmax": hardmax,
+    "uniform": uniform,
+    "sum_normalize": sum_normalize,
+    "sigmoid_normalize": sigmoid_normalize,
+    "top_k_softmax": top_k_softmax,
+    "sparsemax": sparsemax,
+    "entmax15": entmax15,
+}
+
+
+class MultiHeadAttention(Module):
+    """Every position asks (query), every position answers with how well it fits (key) and what it says (value).
+
+        q, k, v = x Wq, c Wk, c Wv            split among the heads; c is `context`, or x itself
+        weights = normalize(q kᵀ / √d_head)    how much of each value a query takes
+        y       = (weights v, heads side by side) Wo
+
+    Shapes.  x (B, Tq, d_model), context (B, Tk, d_model), y (B, Tq, d_model); B may be any axes, or none.
+
+    Vaswani et al. 2017, Attention Is All You Need.
+
+    Arguments:
+        causal: position t attends to positions 0 ... t only.
+        normalize: the map from scores to weights: a name in `MAPS`, or a function (scores, *, axis, mask) such as
+            `functools.partial(gumbel_softmax, rng=rng)`.
+        dropout: the share of the weights that is dropped while training.
+        rng: draws the initial weights, then what dropout drops.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        *,
+        causal: bool = False,
+        normalize: str | Normalize = "softmax",
+        dropout: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        if n_heads < 1 or d_model % n_heads != 0:
+            raise ValueError(f"d_model = {d_model} cannot be split evenly among n_heads = {n_heads}")
+        if isinstance(normalize, str) and normalize not in MAPS:
+            raise ValueError(f"there is no map {normalize!r} from scores to weights; there are {', '.join(MAPS)}")
+        rng = rng or np.random.default_rng()
+        self.n_heads = n_heads
+        self.causal = causal
+        self.normalize = normalize
+        self.query = Linear(d_model, d_model, rng=rng)
+        self.key = Linear(d_model, d_model, rng=rng)
+        self.value = Linear(d_model, d_model, rng=rng)
+        self.out = Linear(d_model, d_model, rng=rng)
+        self.dropout = Dropout(dropout, rng)
+
+    def forward(self, x: Tensor, context: Tensor | None = None, *, mask: ArrayLike | None = None) -> Tensor:
+        """Attend from x to `context` (to x itself if left out).
+
+        `mask`, boolean, True where a query may attend to a key, broadcasts to (B, Tq, Tk), the same for all heads, or,
+        with an axis more, to (B, n_heads, Tq, Tk).
+        """
+        context = x if context is None else context
+        mask = self._checked(x, context, mask)
+        q = self._split(self.query(x))  #          (B, n_heads, Tq, d_head)
+        k = self._split(self.key(context))  #      (B, n_heads, Tk, d_head)
+        v = self._split(self.value(context))  #    (B, n_heads, Tk, d_head)
+        if self.normalize == "softmax" and not self.dropout.active:
+            y = attention(q, k, v, mask=mask, causal=self.causal)  # the same in one node, its scores never leave cache
+        else:
+            y = self.dropout(self._weights(q, k, mask)) @ v  # (B, n_heads, Tq, d_head)
+        y = y.swapaxes(-2, -3)  #                  (B, Tq, n_heads, d_head)
+        out: Tensor = self.out(y.reshape(*y.shape[:-2], -1))
+        return out
+
+    @no_grad()
+    def weights(
+        self, x: Tensor, context: Tensor | None = None, *, mask: ArrayLike | None = None
+    ) -> NDArray[np.floating]:
+        """The weights `forward` would use, to look at: an array (B, n_heads, Tq, Tk). Nothing is dropped."""
+        context = x if context is None else context
+        mask = self._checked(x, context, mask)
+        return self._weights(self._split(self.query(x)), self._split(self.key(context)), mask).data
+
+    def _weights(self, q: Tensor, k: Tensor, mask: NDArray[np.bool_] | None) -> Tensor:
+        if self.causal:
+            causal: NDArray[np.bool_] = causal_mask(q.shape[-2])
+            mask = causal if mask is None else mask & causal
+        scores = q @ k.mT / math.sqrt(q.shape[-1])  # (B, n_heads, Tq, Tk)
+        normalize = MAPS[self.normalize] if isinstance(self.normalize, str) else self.normalize
+        return normalize(scores, axis=-1, mask=mask)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """Cut the features into heads: (B, T, d_model) -> (B, n_heads, T, d_head)."""
+        return x.reshape(*x.shape[:-1], self.n_heads, x.shape[-1] // self.n_heads).swapaxes(-2, -3)
+
+    def _checked(self, x: Tensor, context: Tensor, mask: ArrayLike | None) -> NDArray[np.bool_] | None:
+        """The mask with its axis for the heads. Raises ValueError or TypeError for what attention cannot work with."""
+        for name, t in (("x", x), ("context", context)):
+            if t.ndim < 2 or t.shape[-2] == 0:
+                raise ValueError(
+                    f"{_here()}attention needs {name} of shape (..., T, d_model), not {t.shape}"
+                    f"{': there is nothing to attend to in an empty sequence' if t.ndim >= 2 else ''}"
+                )
+        n_queries, n_keys = x.shape[-2], context.shape[-2]
+        if self.causal and n_queries != n_keys:
+            raise ValueError(f"{_here()}causal attention needs as many queries as keys, not {n_queries} and {n_keys}")
+        if mask is None:
+            return None
+        mask = np.asarray(mask)
+        if mask.dtype != bool:
+            raise TypeError(f"{_here()}a mask is boolean, True where a query may attend to a key, not {mask.dtype}")
+        for_heads = mask[..., None, :, :] if mask.ndim == x.ndim else mask
+        scores_shape = (*np.broadcast_shapes(x.shape[:-2], context.shape[:-2]), self.n_heads, n_queries, n_keys)
+        try:
+            np.broadcast_to(for_heads, scores_shape)
+        except ValueError:
+            raise ValueError(
+                f"{_here()}a mask of shape {mask.shape} does not broadcast to scores (..., n_heads, Tq, Tk) "
+                f"of shape {scores_shape}"
+            ) from None
+        return for_heads
+
+    def settings(self) -> str:
+        normalize = self.normalize if isinstance(self.normalize, str) else _name_of(self.normalize)
+        return f"n_heads={self.n_heads}, causal={self.causal}, normalize={normalize}"
+
+
+class Block(Module):
+    """A transformer block: attention moves information between positions, then an MLP works at each by itself.
+
+        x = x + attn(norm1(x))
+        x = x + mlp(norm2(x))
+
+    Shapes.  x and y (B, T, d_model).
+
+    Normalizing first (pre-norm) leaves the path x -> x + ... -> x + ... free from input to output, so that gradients
+    reach the first block undiminished (Xiong et al. 2020). `dropout` applies to the weights and to both branches.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        *,
+        causal: bool = False,
+        normalize: str | Normalize = "softmax",
+        dropout: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        rng = rng or np.random.default_rng()
+        self.norm1 = LayerNorm(d_model)
+        self.attn = MultiHeadAttention(d_model, n_heads, causal=causal, normalize=normalize, dropout=dropout, rng=rng)
+        self.norm2 = LayerNorm(d_model)
+        self.mlp = MLP(d_model, rng=rng)
+        self.dropout = Dropout(dropout, rng)
+
+    def forward(self, x: Tensor, *, mask: ArrayLike | None = None) -> Tensor:
+        x = x + self.dropout(self.attn(self.norm1(x), mask=mask))
+        x = x + self.dropout(self.mlp(self.norm2(x)))
+        return x
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a GPT.
+
+    Arguments:
+        vocab_size: how many different ids there are.
+        block_size: the longest sequence it can take.
+        n_layers, n_heads, d_model: blocks, heads in each, features at each position.
+        dropout: of the embeddings, the weights, and each block's branches.
+        normalize: the map from scores to weights, see `MultiHeadAttention`.
+    """
+
+    vocab_size: int
+    block_size: int
+    n_layers: int
+    n_heads: int
+    d_model: int
+    dropout: float = 0.0
+    normalize: str | Normalize = "softmax"
+
+
+class GPT(Module):
+    """A decoder-only transformer: from the ids so far, logits for the next one at every position.
+
+    Shapes.  ids (B, T) with T <= block_size, logits (B, T, vocab_size); B may be any axes, or none.
+
+    After GPT-2 (Radford et al. 2019): learned positions, pre-norm blocks and a last layer norm, and its initialization:
+    weights normal with standard deviation 0.02, biases 0; the two projections in each block that add to the residual
+    path a factor 1/√(2 n_layers) smaller, so that 2 n_layers of them add up to the variance of one. The head has its
+    own weights (GPT-2 shares them with the token embedding) and no bias.
+
+    `rng` draws the initial weights and then what dropout drops: one generator for all.
+    """
+
+    def __init__(self, config: GPTConfig, rng: np.random.Generator | None = None) -> None:
+        rng = rng or np.random.default_rng()
+        c = self.config = config
+        self.token_embedding = Embedding(c.vocab_size, c.d_model, rng=rng)
+        self.position_embedding = Embedding(c.block_size, c.d_model, rng=rng)
+        self.dropout = Dropout(c.dropout, rng)
+        self.blocks = [
+            Block(c.d_model, c.n_heads, causal=True, normalize=c.normalize, dropout=c.dropout, rng=rng)
+            for _ in range(c.n_layers)
+        ]
+        self.norm = LayerNorm(c.d_model)
+        self.head = Linear(c.d_model, c.vocab_size, bias=False, rng=rng)
+
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                std = 0.02
+                if name.endswith(("attn.out.weight", "mlp.down.weight")):
+                    std /= math.sqrt(2 * c.n_layers)
+                parameter.data = rng.normal(0, std, parameter.shape)
+
+    def forward(self, ids: ArrayLike | Tensor) -> Tensor:
+        """The logits of the next id at every position.
+
+        Raises ValueError for more than `block_size` ids or none; IndexError for one that is not in the vocabulary.
+        """
+        if not isinstance(ids, Tensor):
+            ids = np.asarray(ids)
+        n = ids.shape[-1] if ids.shape else 0
+        if n == 0:
+            raise ValueError(f"{_here()}GPT needs at least one id in a sequence; these have shape {ids.shape}")
+        if n > self.config.block_size:
+            raise ValueError(
+                f"{_here()}GPT sees at most block_size = {self.config.block_size} ids at once, not {n}: "
+                f"give it the last ones, ids[..., -{self.config.block_size}:]"
+            )
+        x = self.token_embedding(ids) + self.position_embedding.weight[:n]  # (B, T, d_model)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x)
+        logits: Tensor = self.head(self.norm(x))  # (B, T, vocab_size)
+        return logits
+
+    @no_grad()
+    def generate(
+        self,
+        prompt: ArrayLike,
+        n: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> NDArray[np.int64]:
+        """Continue `prompt` by `n` ids, each drawn from softmax(logits / temperature) given all before it.
+
+        Arguments:
+            prompt: ids, (T,) or (B, T), at least one in a sequence. Only the last `block_size` are looked at.
+            temperature: below 1 sharper, above 1 flatter.
+            top_k: draw among the k likeliest ids only (Fan et al. 2018); None: among all.
+            rng: draws the ids.
+
+        Returns prompt and continuation, (T + n,) or (B, T + n). Dropout is off meanwhile.
+        """
+        if not temperature > 0:
+            raise ValueError(f"generate needs a temperature above 0, not {temperature}; for the likeliest use top_k=1")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"generate needs a top_k of at least 1 (or None for all), not {top_k}")
+        if n < 0:
+            raise ValueError(f"generate cannot append {n} ids")
+        rng = rng or np.random.default_rng()
+        ids = np.array(prompt)
+        if ids.size == 0:
+            raise ValueError("generate needs a prompt of at least one id")
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            for _ in range(n):
+                seen = ids[..., -self.config.block_size :]
+                logits = self(seen).data[..., -1, :].astype(np.float64) / temperature  # (B, vocab_size)
+                if top_k is not None:
+                    others = np.argsort(-logits, axis=-1, kind="stable")[..., top_k:]
+                    np.put_along_axis(logits, others, -np.inf, axis=-1)
+                # Gumbel-max: the largest of logits + Gumbel noise is a draw from softmax(logits).
+                drawn = (logits + rng.gumbel(size=logits.shape)).argmax(-1)
+                ids = np.concatenate([ids, drawn[..., None]], axis=-1)
+        finally:
+            for module, training in modes:
+                module.training = training
+        return ids
+
+    def settings(self) -> str:
+        return f"n_layers={self.config.n_layers}, block_size={self.config.block_size}"
+
+
+def _here() -> str:
+    return f"in {current_scope()}: " if current_scope() else ""
+
+
+def _name_of(f: Normalize) -> str:
+    f = f.func if isinstance(f, functools.partial) else f
+    return str(getattr(f, "__name__", type(f).__name__))
