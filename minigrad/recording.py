@@ -1,0 +1,154 @@
+"""What ran, kept: every op with its values and its gradients, for pictures and for questions afterwards.
+
+    with viz.record() as tape:
+        loss = model(x)
+        loss.backward()
+    tape.values[node], tape.grads[node]
+
+A Node keeps no arrays and backward frees what it used, so that training stays small. A Recording is the opposite: an
+observer that holds on to everything it sees. Use it on one step, not on a whole training run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigrad.engine import Leaf, Node, Observer, Tensor, current_scope, watch
+
+Array = NDArray[Any]
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Line(NamedTuple):
+    """A place in the user's source."""
+
+    file: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One call of an op, or one tensor taken out of the graph."""
+
+    name: str  # the op, or "detach()" or "numpy()"
+    scope: str
+    line: Line | None
+    args: tuple[Any, ...]  # as the caller gave them: Tensors, arrays, numbers
+    static: dict[str, Any]
+    result: Tensor | None  # None for a cut
+
+
+class Recording(Observer):
+    """Values and gradients of all that runs inside `with watch(recording):`. Arrays are references, not copies, except
+    those of leaves, which an optimizer may write.
+
+    values         Node -> the array it computed, or that a leaf held
+    grads          Node -> the gradient of its output, from the last backward pass that came by
+    contributions  Node -> what it sent to each of its inputs in that pass (None: nothing)
+    calls          Node -> the Event that made it, with the arguments as they were given
+    events         all Events in order, also those that left no Node (no_grad, detach)
+    root           the Node from which the last backward pass started; before that, None
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[Node, Array] = {}
+        self.grads: dict[Node, Array] = {}
+        self.contributions: dict[Node, list[Array | None]] = {}
+        self.calls: dict[Node, Event] = {}
+        self.events: list[Event] = []
+        self.root: Node | None = None
+        self._last: Node | None = None  # where backward was last seen
+
+    # --- forward ------------------------------------------------------------------------------------------------
+    def op_ends(self, name: str, args: tuple[Any, ...], static: dict[str, Any], result: Tensor) -> None:
+        event = Event(name, current_scope(), user_line(), args, static, result)
+        self.events.append(event)
+        for a in args:
+            if isinstance(a, Tensor) and isinstance(a.node, Leaf) and a.node not in self.values:
+                self.values[a.node] = a.data.copy()
+        if result.node is not None:
+            self.values[result.node] = result.data
+            self.calls[result.node] = event
+
+    def cut(self, how: str, tensor: Tensor) -> None:
+        self.events.append(Event(how, current_scope(), user_line(), (tensor,), {}, None))
+
+    # --- backward -----------------------------------------------------------------------------------------------
+    def vjp_starts(self, node: Node, grad: Array) -> None:
+        # Within one pass Nodes only get older: a newer one, or the same again, is the start of another pass.
+        if self._last is None or node.created >= self._last.created:
+            self.root = node
+            self.grads.clear()
+            self.contributions.clear()
+        self._last = node
+        self.grads[node] = grad
+
+    def vjp_ends(self, node: Node, grad: Array, contributions: list[Array | None]) -> None:
+        self.contributions[node] = contributions
+
+    def leaf(self, leaf: Leaf, grad: Array) -> None:
+        self.grads[leaf] = grad
+
+    # --- looking ------------------------------------------------------------------------------------------------
+    def inputs(self, node: Node) -> list[Array | float | None]:
+        """What `node` was computed from: an array or number for each of `node.inputs`, None where it was left out."""
+        return [
+            self.values[i] if isinstance(i, Node) else _numbers(a)
+            for i, a in zip(node.inputs, self.calls[node].args, strict=True)
+        ]
+
+    def newest(self) -> Node | None:
+        """The root of the last backward pass, or else what was computed last."""
+        if self.root is not None:
+            return self.root
+        return max(self.calls, key=lambda node: node.created, default=None)
+
+
+def _numbers(a: Any) -> Array | float | None:
+    if isinstance(a, Tensor):
+        return a.data
+    return a if a is None or isinstance(a, (int, float)) else np.asarray(a)
+
+
+def user_line() -> Line | None:
+    """The innermost line on the stack that is not minigrad's own."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back  # type: ignore[assignment]
+    return Line(frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
+
+
+@contextlib.contextmanager
+def quiet_grads(recording: Recording) -> Iterator[None]:
+    """Run a backward pass inside, and leave the `.grad` of every leaf that was recorded as it was before."""
+    leaves = [node for node in recording.values if isinstance(node, Leaf)]
+    before = [(leaf.grad, leaf.grad_buffer) for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = leaf.grad_buffer = None  # so that new memory is taken for this pass
+    try:
+        yield
+    finally:
+        for leaf, (grad, buffer) in zip(leaves, before, strict=True):
+            leaf.grad, leaf.grad_buffer = grad, buffer
+
+
+def recording_of(f: Any) -> tuple[Recording, Tensor]:
+    """Run `f`, which builds a loss, forward and backward; `.grad` of the leaves stays as it was."""
+    recording = Recording()
+    with watch(recording):
+        loss = f()
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"f() must return the loss as a Tensor, not {type(loss).__name__}")
+        if loss.node is not None:
+            with quiet_grads(recording):
+                loss.backward()
+    return recording, loss

@@ -1,0 +1,1 @@
+from minigrad.viz.drawing import graph

@@ -1,0 +1,185 @@
+"""A computation graph as a picture: `viz.graph(loss)`.
+
+Top down, one box for each op together with its output, a frame around each opened module, a single box for a folded
+one. Written as DOT, the language of Graphviz; `layout.py` turns that into SVG.
+"""
+
+from __future__ import annotations
+
+from minigrad.engine import Tensor
+from minigrad.recording import Array, Recording
+from minigrad.viz.folding import (
+    Box,
+    Call,
+    Edge,
+    Sketch,
+    bad_text,
+    count,
+    norm,
+    number,
+    root_of,
+    shape_text,
+    sketch,
+    values_text,
+)
+from minigrad.viz.layout import Picture
+
+# fill, line
+COLORS = {
+    "op": ("#ffffff", "#7b8794"),
+    "module": ("#fff4d6", "#c08a12"),
+    "leaf": ("#dcf3e0", "#3c8d40"),
+    "input": ("#e1edfd", "#2f6fb5"),
+    "loss": ("#ffe0db", "#c0392b"),
+}
+FRAMES = ["#f7f9fb", "#eef2f6", "#e5ebf1", "#dce4ec"]  # the deeper, the darker
+TEXT, MUTED, EDGE, CUT = "#1f2933", "#52606d", "#8793a0", "#d62f1f"
+
+MOVES = {"reshape", "transpose", "swapaxes", "broadcast_to"}  # the numbers are those of the box before
+
+# Verdana, because its letters are as wide in every layout engine; Helvetica's text spills over the boxes.
+HEAD = f"""\
+digraph {{
+  graph [rankdir=DIRECTION nodesep=0.25 ranksep=0.3 fontname=Verdana fontsize=10 bgcolor=white pad=0.15]
+  node [shape=box style="rounded,filled" fontname=Verdana fontsize=10 fontcolor="{TEXT}" margin="0.14,0.07" \
+ordering=in height=0.3 width=0.3 penwidth=1.1]
+  edge [color="{EDGE}" arrowsize=0.6 penwidth=1.1]
+"""
+
+
+def graph(t: Tensor, depth: int = 1, *, tape: Recording | None = None, direction: str = "TB") -> Picture:
+    """Draw what `t` was computed from. A notebook shows the result by itself; `.save("g.svg")` writes it.
+
+    Arguments:
+        depth: how many levels of modules are opened: 1 draws every module called by the outermost one as a single
+            box, 2 opens those, and so on.
+        tape: a recording (`with viz.record() as tape:`) of the step that computed t, after backward. The boxes then
+            show values (up to four in full, else mean ± standard deviation) and ∇, the gradient or its norm. An edge
+            is red and dashed where the gradient going back is exactly 0, grey and dotted where none ever came.
+        direction: "TB" from top to bottom, "LR" from left to right.
+
+    Raises ValueError for a Tensor without a graph.
+    """
+    if direction not in ("TB", "LR"):
+        raise ValueError(f"direction is 'TB' (top to bottom) or 'LR' (left to right), not {direction!r}")
+    if depth < 1:
+        raise ValueError(f"depth counts the levels of modules that are opened, from 1, not {depth}")
+    return Picture(dot(sketch(root_of(t), lambda call: call.depth < depth, tape), tape, direction))
+
+
+def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB") -> str:
+    """The text of the picture. The same graph gives the same text."""
+    lines = [HEAD.replace("DIRECTION", direction)]
+    inside: dict[Call, list[Box]] = {call: [] for call in s.opened}
+    for box in s.boxes:
+        inside[box.around].append(box)
+    frame_id = {call: i for i, call in enumerate(s.opened)}
+
+    def write(call: Call, indent: str) -> None:
+        for box in inside[call]:
+            lines.append(indent + _box(box, tape))
+        for inner in s.opened:
+            if inner.around is call:
+                fill = FRAMES[min(inner.depth - 1, len(FRAMES) - 1)]
+                lines.append(f"{indent}subgraph cluster_{frame_id[inner]} {{")
+                lines.append(
+                    f'{indent}  graph [id=c{frame_id[inner]} class=frame label={_quote([inner.name])} labeljust=l '
+                    f'style="rounded,filled" fontsize=11 fontcolor="{MUTED}" color="#b8c2cc" fillcolor="{fill}" margin=9]'
+                )
+                write(inner, indent + "  ")
+                lines.append(indent + "}")
+
+    write(s.calls, "  ")
+    lines += ["  " + _edge(edge) for edge in s.edges]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _box(box: Box, tape: Recording | None) -> str:
+    label = [box.title, *box_lines(box, tape)]
+    fill, line = COLORS[box.kind]
+    kind = box.kind
+    if box_is_bad(box, tape):
+        kind, fill, line = f"{kind} bad", "#ffd6f5", "#b0008e"
+    width = 0.098 * len(box.title) + 0.24  # layout engines measure the title as if it were not bold
+    tooltip = f" tooltip={_quote(tooltip_of(box))}"
+    return (
+        f'{box.id} [id={box.id} class="{kind}" label={_quote(label)} width={width:.2f} '
+        f'fillcolor="{fill}" color="{line}"{tooltip}]'
+    )
+
+
+def box_lines(box: Box, tape: Recording | None) -> list[str]:
+    """What stands below the title."""
+    lines = []
+    op = box.call.only_op if box.call is not None else None
+    shape = shape_text(box.shape)
+    value = _value(box, tape)
+    if op is not None:
+        lines.append(f"{op.op} · {shape}")
+    elif value is None or box.shape != ():
+        lines.append(shape)
+    if box.call is not None:
+        parameters = count(sum(_size(leaf.shape) for leaf in box.leaves), "parameter") if box.leaves else ""
+        ops = count(len(box.ops), "op") if op is None else ""
+        lines += [" · ".join(filter(None, (ops, parameters)))] if ops or parameters else []
+    if value is not None:
+        moved = box.node is not None and box.node.op in MOVES
+        text = bad_text(value) or ("" if moved or box.call is not None else values_text(value))
+        lines += [text] if text else []
+    if tape is not None and tape.root is not None and box.node is not None:
+        grad = tape.grads.get(box.node)
+        lines.append("no ∇" if grad is None else f"∇ {gradient_text(grad)}")
+    return lines
+
+
+def box_is_bad(box: Box, tape: Recording | None) -> bool:
+    value = _value(box, tape)
+    grad = tape.grads.get(box.node) if tape is not None and box.node is not None else None
+    return any(a is not None and bad_text(a) for a in (value, grad))
+
+
+def gradient_text(grad: Array) -> str:
+    """Up to four numbers in full, else the norm."""
+    return bad_text(grad) or (values_text(grad) if grad.size <= 4 else number(norm(grad)))
+
+
+def _value(box: Box, tape: Recording | None) -> Array | None:
+    if box.kind == "input":
+        return box.array
+    return tape.values.get(box.node) if tape is not None and box.node is not None else None
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def tooltip_of(box: Box) -> list[str]:
+    """What a browser shows on pointing at a box: where it is, and what is folded in it."""
+    scope = box.call.scope if box.call else box.node.scope if box.node and box.node.op else ""
+    lines = [f"{box.title}, in {scope}" if scope and not box.call else scope or box.title]
+    if box.call is not None:
+        kinds: dict[str, int] = {}
+        for node in box.ops:
+            kinds[str(node.op)] = kinds.get(str(node.op), 0) + 1
+        lines.append(", ".join(name if n == 1 else f"{n} {name}" for name, n in kinds.items()))
+    return lines
+
+
+def _edge(edge: Edge) -> str:
+    style = {
+        "": "",
+        "zero": f' class=zero style=dashed color="{CUT}" penwidth=1.6',
+        "unreached": ' class=unreached style=dotted color="#a9b4c0"',
+    }[edge.state]
+    told = {"": "", "zero": "the gradient going back here is exactly 0", "unreached": "no gradient comes back here"}
+    text = told[edge.state] or (f"gradient going back: norm {number(edge.norm)}" if edge.norm is not None else "")
+    tooltip = f" tooltip={_quote([text])}" if text else ""
+    return f"{edge.tail.id} -> {edge.head.id} [id={edge.id}{style}{tooltip}]"
+
+
+def _quote(lines: list[str]) -> str:
+    """A DOT string of several centered lines."""
+    return '"' + "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in lines) + '"'

