@@ -298,7 +298,7 @@ def _compare(
 
     by_differences = np.array([found[i].central for i in np.ndindex(x.shape)]).reshape(x.shape)
     error = np.abs(by_vjp - by_differences)
-    error[np.isnan(error)] = np.inf
+    error = np.where(np.isnan(error), np.inf, error)
     for i in kinks:
         error[i] = 0
     wrong.sort(key=lambda i: -error[i])
@@ -404,7 +404,7 @@ def _argument(position: int, given: Any) -> Array | None:
     array = Tensor(given).data  # lists of numbers become floats here, as everywhere
     if array.dtype.kind != "f":
         return array
-    array = (given.data if isinstance(given, Tensor) else np.asarray(given)).astype(np.float64)
+    array = np.array(given.data if isinstance(given, Tensor) else given, dtype=np.float64)
     if not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))[0].tolist()
         raise ValueError(
