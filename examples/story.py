@@ -121,7 +121,7 @@ def pyplot() -> Any:
     plt.rcParams.update(
         {
             "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-            "grid.color": "#e6eaee", "axes.edgecolor": "#8793a0", "axes.titleweight": "bold", "legend.frameon": False,
+            "grid.color": "#e6eaee", "axes.edgecolor": "#8793a0", "axes.axisbelow": True, "axes.titleweight": "bold", "legend.frameon": False,
             "savefig.dpi": 130, "figure.constrained_layout.use": True,
         }
     )  # fmt: skip

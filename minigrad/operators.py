@@ -34,6 +34,10 @@ class Operators:
 
     __slots__ = ()
 
+    @property
+    def requires_grad(self) -> bool:
+        raise AssertionError("Tensor says this")
+
     # --- arithmetic -------------------------------------------------------------------------
     def __add__(self, other: Any) -> Tensor:
         return OPS["add"](self, other)
@@ -184,8 +188,23 @@ class Operators:
             return ufunc(*map(np.asarray, inputs), **options)
         if name in UFUNCS and method == "__call__" and not options:
             return OPS[UFUNCS[name]](*inputs)
-        raise TypeError(
-            f"np.{name}{'' if method == '__call__' else '.' + method} does not know how to differentiate a Tensor: use "
-            f"minigrad's own ops ({', '.join(sorted(set(UFUNCS.values())))}, ...), "
-            f"or take t.numpy() first if you need no gradient"
+        raise self._no_gradient(name if method == "__call__" else f"{name}.{method}")
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        def plain(value: Any) -> Any:
+            if isinstance(value, Operators):
+                if value.requires_grad:
+                    raise self._no_gradient(function.__name__)
+                return np.asarray(value)
+            if isinstance(value, (list, tuple)):
+                return type(value)(map(plain, value))
+            return value
+
+        return function(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
+
+    @staticmethod
+    def _no_gradient(name: str) -> TypeError:
+        return TypeError(
+            f"np.{name} does not know how to differentiate a Tensor: use minigrad's own ops "
+            f"({', '.join(sorted(OPS))}), or take t.numpy() first if you need no gradient"
         )

@@ -335,7 +335,7 @@ def where(condition, a, b):
     def vjp_b(grad_y):
         return np.where(condition, 0, grad_y)
 
-    return np.where(condition, a, b), (vjp_a, vjp_b)
+    return np.where(condition, a, b), (None, vjp_a, vjp_b)
 
 
 @op
