@@ -737,7 +737,7 @@ def test_a_change_of_a_leaf_is_caught_however_its_memory_was_reached(how):
 def test_a_write_through_a_detached_tensor_is_seen_or_refused():
     p, q = leaf([1.0, 2.0]), leaf([1.0, 1.0])
     y = (q * p).sum()
-    with pytest.raises((RuntimeError, ValueError), match="changed after|leaf"):
+    with pytest.raises((RuntimeError, ValueError), match=r"changed after|leaf"):
         p.detach().data = np.array([50.0, 60.0])
         y.backward()
 
@@ -855,7 +855,7 @@ def test_deepcopy_keeps_shared_leaves_shared():
 def test_what_was_computed_cannot_be_copied_or_pickled():
     y = leaf([1.0]) * 2
     for copier in (copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError, match="only leaves can be copied or pickled.*computed by mul"):
+        with pytest.raises(TypeError, match=r"only leaves can be copied or pickled.*computed by mul"):
             copier(y)
 
 
@@ -1287,7 +1287,7 @@ def test_a_wrong_number_of_vjps_is_an_error_that_names_the_op(user_ops):
     def lopsided(a, b):
         return a * b, (lambda grad_y: grad_y * b,)
 
-    with pytest.raises((ValueError, TypeError), match=r"lopsided.*(VJP|vjp)"):
+    with pytest.raises((ValueError, TypeError, AssertionError), match=r"lopsided.*VJP"):
         lopsided(leaf([1.0, 2.0]), leaf([3.0, 4.0]))
 
 
