@@ -1,8 +1,13 @@
-"""minigrad: a tiny reverse-mode autograd library on NumPy, to be read, run and looked at."""
+"""minigrad: a tiny reverse-mode autograd library on NumPy, to be read, run and looked at.
 
-from minigrad import estimators as estimators
+Read it in this order: engine, ops/elementwise (`exp`), ops/linear, ops/softmax, finite_differences, ops/alternatives,
+ops/attention, nn/transformer, optim; then run examples/soft_vs_hard.py.
+"""
+
+from minigrad import nn, optim, text
 from minigrad.engine import Observer, Tensor, no_grad, op, watch
 from minigrad.estimators import gumbel_softmax, reinforce, straight_through
+from minigrad.finite_differences import GradientError, gradcheck
 from minigrad.operators import OPS
 from minigrad.ops.alternatives import (
     entmax15,
@@ -40,3 +45,18 @@ from minigrad.ops.normalize import layer_norm
 from minigrad.ops.reduce import logsumexp, max, mean, min, sum, var
 from minigrad.ops.shape import broadcast_to, concat, embedding, getitem, reshape, stack, swapaxes, transpose
 from minigrad.ops.softmax import cross_entropy, log_softmax, softmax
+
+# fmt: off
+__all__ = [  # noqa: RUF022  (in reading order)
+    "Tensor", "op", "OPS", "no_grad", "watch", "Observer", "gradcheck", "GradientError",
+    "exp", "add", "sub", "mul", "div", "neg", "pow", "log", "sqrt", "tanh", "sigmoid", "relu", "gelu", "abs",
+    "maximum", "minimum", "where", "clip", "dropout",
+    "sum", "mean", "var", "max", "min", "logsumexp",
+    "reshape", "transpose", "swapaxes", "broadcast_to", "getitem", "concat", "stack", "embedding",
+    "matmul", "linear", "softmax", "log_softmax", "cross_entropy",
+    "hardmax", "uniform", "sum_normalize", "sigmoid_normalize", "top_k_softmax", "sparsemax", "entmax15",
+    "attention", "attention_weights", "causal_mask", "length_mask", "layer_norm",
+    "straight_through", "gumbel_softmax", "reinforce",
+    "nn", "optim", "text",
+]
+# fmt: on

@@ -40,6 +40,7 @@ class _State(threading.local):
 
 _state = _State()
 _creation = itertools.count()
+_FLOAT32 = np.dtype(np.float32)
 
 
 # --- the graph ---------------------------------------------------------------------------------------------------
@@ -130,11 +131,12 @@ class Tensor(Operators):
     Its numbers are read-only: an optimizer, `load_state_dict` or `t.data = array` changes a leaf, nothing else does.
     """
 
-    __slots__ = ("__weakref__", "_data", "node", "owner")
+    __slots__ = ("__weakref__", "_data", "node", "owner", "shows")
 
     _data: Array
     node: Node | None  # its place in the graph; None where there is nothing to differentiate
-    owner: Leaf | None  # the leaf whose memory this shows, and which may therefore be written; else None
+    owner: Leaf | None  # of a leaf, its Node, also while it requires no gradient (frozen)
+    shows: Leaf | None  # of a view, the leaf whose memory it shows, and which may be written
 
     def __init__(
         self, data: Any, *, requires_grad: bool = False, dtype: DTypeLike | None = None, name: str | None = None
@@ -151,15 +153,16 @@ class Tensor(Operators):
         self._data = array
         self.node = None
         self.owner = Leaf(array.shape, array.dtype, name) if requires_grad or name else None
+        self.shows = None
         if requires_grad:
             self.requires_grad = True
 
     @classmethod
-    def _of(cls, array: Array, node: Node | None, owner: Leaf | None) -> Tensor:
+    def _of(cls, array: Array, node: Node | None, shows: Leaf | None) -> Tensor:
         """Wrap an op's output, without a copy."""
         array.setflags(write=False)
         tensor = object.__new__(Tensor)
-        tensor._data, tensor.node, tensor.owner = array, node, owner
+        tensor._data, tensor.node, tensor.owner, tensor.shows = array, node, None, shows
         return tensor
 
     # --- the array ----------------------------------------------------------------------------------------------
@@ -188,17 +191,19 @@ class Tensor(Operators):
     def data(self, values: ArrayLike) -> None:
         if self.node is not None and self.node.op is not None:
             raise ValueError(f"this Tensor was computed by {self.node.op}; only a leaf's data can be set")
+        if self.shows is not None:
+            raise ValueError("this Tensor shows the memory of a leaf: set the leaf's data, or take a copy, Tensor(t)")
         array = np.asarray(values)
         if array.shape != self.shape:
             raise ValueError(f"data of shape {array.shape} does not fit a Tensor of shape {self.shape}")
+        array = array.astype(self.dtype)
         if self.owner is None:  # a constant: what was computed from it keeps the old array
-            self._data = array.astype(self.dtype)
-            self._data.flags.writeable = False
-            return
-        self._data.flags.writeable = True
-        self._data[...] = array
+            self._data = array
+        else:
+            self._data.flags.writeable = True
+            self._data[...] = array
+            self.owner.version += 1
         self._data.flags.writeable = False
-        self.owner.version += 1
 
     def numpy(self) -> Array:
         """The numbers as a read-only array. The graph ends here: what you compute from it gets no gradient."""
@@ -209,6 +214,8 @@ class Tensor(Operators):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"a Tensor of {array.dtype} cannot become {np.dtype(dtype)} without a copy")
             return array.astype(dtype)
         return array.copy() if copy else array
 
@@ -250,7 +257,7 @@ class Tensor(Operators):
         if wanted and self.owner is None:
             self._data = self._data.copy()
             self._data.flags.writeable = False
-            self.owner = Leaf(self.shape, self.dtype)
+            self.owner, self.shows = Leaf(self.shape, self.dtype), None
         self.node = self.owner if wanted else None
 
     @property
@@ -283,7 +290,7 @@ class Tensor(Operators):
         """The same numbers as a constant: gradients stop here."""
         for observer in _state.observers:
             observer.cut("detach()", self)
-        return Tensor._of(self._data.view(), None, self.owner)
+        return Tensor._of(self._data.view(), None, self.owner or self.shows)
 
     def backward(self, grad: ArrayLike | None = None, retain_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to the `.grad` of every leaf this was computed from.
@@ -379,25 +386,32 @@ def tape(
         for observer in observers:
             observer.op_starts(name, args, static)
 
-        floating = None  # the floating dtype of the Tensors: raw arrays and numbers beside them take it
-        wanted = 0  # how many need a gradient
+        like = None  # the dtype of the Tensors, floats before integers: raw arrays and numbers beside them take it
+        wanted, fraction = 0, False  # how many need a gradient; is there a number with a decimal point
         for a in args:
             if isinstance(a, Tensor):
                 dtype = a._data.dtype
-                if dtype is not floating and dtype.kind == "f":
-                    floating = dtype if floating is None else np.promote_types(floating, dtype)
+                if dtype is not like:
+                    like = _dtype_of_both(like, dtype)
                 wanted += a.node is not None
+            elif isinstance(a, float):
+                fraction = True
+        if fraction and like is not None and like.kind != "f":
+            like = _FLOAT32  # integers times 0.5
         if static:
             static = {key: _owned(value) for key, value in static.items()}
         try:
-            arrays = [_array(a, floating) for a in args] if not indices else _with_indices(args, floating, is_index)
-            y, vjps = f(*arrays, **static)
+            arrays = [_array(a, like) for a in args] if not indices else _with_indices(args, like, is_index)
+            result = f(*arrays, **static)
         except (ValueError, TypeError, IndexError) as error:
             raise _with_context(error, name, args) from error
+        if type(result) is not tuple or len(result) != 2:
+            raise TypeError(f"the op {name} must return (y, vjp), or (y, (vjp_a, vjp_b, ...)), or (y, joint(vjp))")
+        y, vjps = result
         if type(y) is not np.ndarray:
             y = np.asarray(y)
 
-        node = owner = None
+        node = shows = None
         if wanted and _state.recording:
             node = Node(name, y.shape, y.dtype)
             inputs: list[Node | Constant | int | float | None] = []
@@ -409,22 +423,23 @@ def tape(
                     inputs.append(a)
                 else:
                     inputs.append(Constant(array.shape, array.dtype))
-                if isinstance(a, Tensor) and a.owner is not None:
-                    used.append((a.owner, a.owner.version))
+                if isinstance(a, Tensor) and (leaf := a.owner or a.shows):
+                    used.append((leaf, leaf.version))
             if not isinstance(vjps, joint):
                 vjps = vjps if isinstance(vjps, tuple) else (vjps,)
-                assert len(vjps) == len(inputs), f"{name} returned {len(vjps)} VJPs for {len(inputs)} arrays"
+                if len(vjps) != len(inputs):
+                    raise TypeError(f"the op {name} returned {len(vjps)} VJPs for {len(inputs)} arrays")
                 if wanted < len(inputs):
                     vjps = [v if isinstance(i, Node) else None for v, i in zip(vjps, inputs, strict=True)]
             node.inputs, node.used, node.vjps = inputs, used, vjps
             if static:
                 node.static = {key: _described(value) for key, value in static.items()}
-        elif y.base is not None:  # a view, perhaps of a parameter that will be written
-            owner = next((a.owner for a in args if isinstance(a, Tensor) and a.owner is not None), None)
-        result = Tensor._of(y, node, owner)
+        if not y.flags.writeable:  # it is, or is a view of, one of the Tensors: perhaps of a parameter
+            shows = _shown(y, args)
+        output = Tensor._of(y, node, shows)
         for observer in observers:
-            observer.op_ends(name, args, static, result)
-        return result
+            observer.op_ends(name, args, static, output)
+        return output
 
     apply.estimator = estimator  # type: ignore[attr-defined]
     apply.indices = indices  # type: ignore[attr-defined]
@@ -438,32 +453,47 @@ def _omitted(name: str, parameter: str, default: Any, static: dict[str, Any]) ->
     return static.pop(parameter, default)
 
 
-def _with_indices(args: Sequence[Any], floating: np.dtype[Any] | None, is_index: list[bool]) -> list[Array | None]:
-    return [_array(a, floating, index) for a, index in zip(args, is_index, strict=True)]
+def _dtype_of_both(a: np.dtype[Any] | None, b: np.dtype[Any]) -> np.dtype[Any]:
+    """Between floats the wider; a float before an integer, whatever their sizes; an integer before a boolean."""
+    if a is None or a.kind == b.kind:
+        return b if a is None else np.promote_types(a, b)
+    return max(a, b, key=lambda dtype: "buif".index(dtype.kind))
 
 
-def _array(a: Any, floating: np.dtype[Any] | None, index: bool = False) -> Array | None:
+def _with_indices(args: Sequence[Any], like: np.dtype[Any] | None, is_index: list[bool]) -> list[Array | None]:
+    return [_array(a, like, index) for a, index in zip(args, is_index, strict=True)]
+
+
+def _array(a: Any, like: np.dtype[Any] | None, index: bool = False) -> Array | None:
     """The array an op computes with. Raw arrays are copied: a VJP may keep them, and the caller may write them."""
     if isinstance(a, Tensor):
         array = a._data
         if array.dtype.kind == "f" and not index:
             return array
-        if floating is not None and array.dtype.kind in "iu" and not index:
-            array = array.astype(floating)
     elif a is None:
         return None
-    elif isinstance(a, (np.ndarray, np.generic)):
-        widens = floating is not None and a.dtype.kind in "iuf" and not index
-        array = np.array(a, dtype=floating if widens else None)
     else:
         array = np.array(a)
-        if not index and array.dtype.kind in "iuf":
-            array = array.astype(floating or np.float32)
-    if index and array.dtype.kind not in "iu":
-        raise TypeError(f"indices must be integers, not {array.dtype}: use .astype(int)")
-    if array.dtype.kind not in "iufb":
+    kind = array.dtype.kind
+    if index:
+        if kind not in "iu":
+            raise TypeError(f"indices must be integers, not {array.dtype}: use .astype(int)")
+        return array
+    if kind not in "iufb":
         raise TypeError(f"cannot compute with {array.dtype}; Tensors hold floats, integers or booleans")
-    return array
+    if kind == "b":  # masks and conditions
+        return array
+    if like is not None and (like.kind == "f" or kind in "iu"):
+        return array.astype(like, copy=False)
+    return array if isinstance(a, (np.ndarray, np.generic, Tensor)) else array.astype(np.float32)
+
+
+def _shown(y: Array, args: Sequence[Any]) -> Leaf | None:
+    """The leaf whose memory y shows."""
+    tensors = [a for a in args if isinstance(a, Tensor)]
+    if len(tensors) > 1:
+        tensors = [t for t in tensors if np.may_share_memory(y, t._data)]
+    return (tensors[0].owner or tensors[0].shows) if tensors else None
 
 
 def _owned(value: Any) -> Any:
@@ -472,6 +502,8 @@ def _owned(value: Any) -> Any:
         return value._data
     if isinstance(value, np.ndarray):
         return value.copy()
+    if isinstance(value, np.generic):
+        return value.item()  # a Python number does not widen float32, np.float64(2) would
     if isinstance(value, list):
         return [_owned(item) for item in value]
     return tuple(_owned(item) for item in value) if type(value) is tuple else value
@@ -480,7 +512,7 @@ def _owned(value: Any) -> Any:
 def _described(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return Constant(value.shape, value.dtype)
-    return tuple(_described(item) for item in value) if type(value) is tuple else value
+    return tuple(_described(item) for item in value) if type(value) in (tuple, list) else value
 
 
 def _with_context(error: Exception, name: str, args: Sequence[Any]) -> Exception:
@@ -585,6 +617,9 @@ class no_grad(contextlib.ContextDecorator):
 
     def __exit__(self, *exception: object) -> None:
         _state.recording = self.before.pop()
+
+    def _recreate_cm(self) -> no_grad:  # a decorated function may run in several threads at once
+        return no_grad()
 
 
 def in_scope(name: str, f: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

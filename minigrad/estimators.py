@@ -5,6 +5,7 @@ that they differ. The third, REINFORCE, is an honest gradient of a surrogate los
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minigrad.engine import Tensor, op
 from minigrad.ops.alternatives import one_hot_max
@@ -55,7 +56,9 @@ def gumbel_softmax(scores, *, rng, tau=1.0, hard=True, axis=-1, mask=None):
     return (one_hot_max(noisy, axis, mask) if hard else w), vjp_scores
 
 
-def reinforce(log_prob, reward, baseline=0.0):
+def reinforce(
+    log_prob: ArrayLike | Tensor, reward: ArrayLike | Tensor, baseline: ArrayLike | Tensor = 0.0
+) -> Tensor:
     """A loss whose gradient is, on average, that of −E[reward]: the score-function estimator.  (Williams 1992)
 
         loss = −mean((reward − baseline) · log_prob)

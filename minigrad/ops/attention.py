@@ -3,8 +3,9 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from minigrad.engine import joint, op
+from minigrad.engine import Tensor, joint, op
 from minigrad.ops.elementwise import mul
 from minigrad.ops.linear import matmul
 from minigrad.ops.shape import swapaxes
@@ -82,19 +83,22 @@ def attention(q, k, v, *, mask=None, causal=False):
     return y, joint(vjp_qkv)
 
 
-def attention_weights(q, k, *, mask=None, causal=False):
+def attention_weights(
+    q: ArrayLike | Tensor, k: ArrayLike | Tensor, *, mask: ArrayLike | Tensor | None = None, causal: bool = False
+) -> Tensor:
     """The weights W inside `attention`, shape (..., Tq, Tk): for looking at, and the same computation in plain ops."""
+    scores = matmul(q, swapaxes(k, axis1=-1, axis2=-2))  # (..., Tq, Tk)
     if causal:
-        mask = _both(mask, _causal(q.shape[-2], k.shape[-2]))
-    return softmax(mul(matmul(q, swapaxes(k, axis1=-1, axis2=-2)), 1 / math.sqrt(q.shape[-1])), mask=mask)
+        mask = _both(mask, _causal(*scores.shape[-2:]))
+    return softmax(mul(scores, 1 / math.sqrt(np.shape(k)[-1])), mask=mask)
 
 
-def causal_mask(n):
+def causal_mask(n: int) -> NDArray[np.bool_]:
     """Boolean (n, n): position t may attend to positions 0 to t."""
     return np.tri(n, dtype=bool)
 
 
-def length_mask(lengths, n):
+def length_mask(lengths: ArrayLike, n: int) -> NDArray[np.bool_]:
     """Boolean (..., 1, n) for sequences padded to n: each may attend to its own first `lengths[...]` positions."""
     lengths = np.asarray(lengths)
     if lengths.dtype.kind not in "iu" or (lengths.size and (lengths.min() < 0 or lengths.max() > n)):

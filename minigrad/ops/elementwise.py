@@ -347,16 +347,14 @@ def clip(x, *, low=None, high=None):
     """
     if low is None and high is None:
         raise ValueError("needs low, high or both")
-    inside = np.full(x.shape, True)
-    if low is not None:
-        inside &= x >= low
-    if high is not None:
-        inside &= x <= high
+    low = -np.inf if low is None else low
+    high = np.inf if high is None else high
+    inside = (low <= x) & (x <= high)
 
     def vjp_x(grad_y):
         return np.where(inside, grad_y, 0)
 
-    return np.clip(x, low, high), vjp_x
+    return np.clip(x, low, high).astype(x.dtype, copy=False), vjp_x
 
 
 @op

@@ -2,9 +2,12 @@
 where an element was copied, the gradients of its copies add up.
 """
 
-import numpy as np
+from collections.abc import Sequence
 
-from minigrad.engine import joint, op
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minigrad.engine import Tensor, joint, op
 
 
 @op
@@ -85,7 +88,7 @@ def getitem(x, *, index):
     return x[index], vjp_x
 
 
-def concat(tensors, axis=0):
+def concat(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
     """Join a sequence of arrays along an axis they already have; all other axes must agree."""
     return _concat(*tensors, axis=axis)
 
@@ -106,7 +109,7 @@ def _concat(*parts, axis=0):
     return np.concatenate(parts, axis), joint(vjp_parts)
 
 
-def stack(tensors, axis=0):
+def stack(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
     """Join a sequence of arrays of one shape along a new axis."""
     return _stack(*tensors, axis=axis)
 
