@@ -53,6 +53,7 @@ class ArgumentCheck:
     name: str  # "x" if known, else ""
     shape: tuple[int, ...]
     relative_error: float  # the largest |by_vjp − by_differences|, relative to the largest finite difference
+    rounding: float  # how much of that rounding alone may be
     wrong: tuple[Index, ...]  # where they disagree; the worst first
     kinks: tuple[Index, ...]  # where there is no derivative
     zero: bool  # both gradients are 0, up to rounding
@@ -81,7 +82,8 @@ class ArgumentCheck:
             return (
                 f"{who}: {'the gradient is 0' if exactly else 'both gradients are mere rounding: nothing was tested'}"
             )
-        return f"{who}: agrees, worst relative error {self.relative_error:.1e}"
+        weak = f", with {self.rounding:.1e} allowed for rounding" if self.rounding > 1e-6 else ""
+        return f"{who}: agrees, worst relative error {self.relative_error:.1e}{weak}"
 
 
 @dataclass(frozen=True)
@@ -299,6 +301,10 @@ def _compare(
         error[i] = 0
     wrong.sort(key=lambda i: -error[i])
     largest = _largest(by_differences)
+
+    def relative(size: float) -> float:
+        return size / largest if largest else math.inf if size else 0.0
+
     index: Index = ()
     cause = ""
     if wrong:
@@ -313,7 +319,8 @@ def _compare(
         position=position,
         name=name,
         shape=x.shape,
-        relative_error=0.0 if zero or not error.any() else float(error.max()) / largest if largest else math.inf,
+        relative_error=0.0 if zero else relative(float(error.max(initial=0))),
+        rounding=relative(max((slope.noise for slope in found.values()), default=0.0)),
         wrong=tuple(wrong),
         kinks=tuple(kinks),
         zero=zero,
