@@ -15,6 +15,7 @@ from minigrad.viz.folding import (
     Sketch,
     bad_text,
     count,
+    history,
     norm,
     number,
     root_of,
@@ -64,7 +65,7 @@ def graph(t: Tensor, depth: int = 1, *, tape: Recording | None = None, direction
         raise ValueError(f"direction is 'TB' (top to bottom) or 'LR' (left to right), not {direction!r}")
     if depth < 1:
         raise ValueError(f"depth counts the levels of modules that are opened, from 1, not {depth}")
-    return Picture(dot(sketch(root_of(t), lambda call: call.depth < depth, tape), tape, direction))
+    return Picture(dot(sketch(history(root_of(t)), lambda call: call.depth < depth, tape), tape, direction))
 
 
 def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB") -> str:
@@ -83,7 +84,7 @@ def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB") -> str:
                 fill = FRAMES[min(inner.depth - 1, len(FRAMES) - 1)]
                 lines.append(f"{indent}subgraph cluster_{frame_id[inner]} {{")
                 lines.append(
-                    f'{indent}  graph [id=c{frame_id[inner]} class=frame label={_quote([inner.name])} labeljust=l '
+                    f"{indent}  graph [id=c{frame_id[inner]} class=frame label={_quote([inner.name])} labeljust=l "
                     f'style="rounded,filled" fontsize=11 fontcolor="{MUTED}" color="#b8c2cc" fillcolor="{fill}" margin=9]'
                 )
                 write(inner, indent + "  ")

@@ -1,6 +1,6 @@
 """From Nodes to boxes: what happened in which module, folded to a depth that fits on a page.
 
-    history    all Nodes a result was computed from, oldest first
+    History    all Nodes a result was computed from, oldest first, and the module calls they ran in
     Call       one call of a module: the ops and the calls inside it, in the order they ran
     Sketch     boxes and edges of a picture: modules that are not opened are one box each
 
@@ -34,17 +34,6 @@ def root_of(t: Tensor) -> Node:
             "or it was computed under no_grad() or from detach() or .numpy()"
         )
     return t.node
-
-
-def history(root: Node) -> list[Node]:
-    """All Nodes that `root` was computed from, and itself, oldest first: a topological order."""
-    seen, stack = {root}, [root]
-    while stack:
-        for parent in stack.pop().parents:
-            if parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-    return sorted(seen, key=lambda node: node.created)
 
 
 # --- modules -----------------------------------------------------------------------------------------------------
@@ -85,12 +74,30 @@ class Call:
         return 0 if self.around is None else self.around.depth + 1
 
 
-def calls_of(nodes: list[Node]) -> tuple[Call, dict[Node, Call]]:
-    """Sort ops, oldest first, into the module calls they ran in; and for each op the innermost one.
+@dataclass(eq=False)
+class History:
+    """What a result was computed from."""
+
+    root: Node
+    nodes: list[Node]  # oldest first, a topological order; the root is the last
+    calls: Call  # the outermost one
+    innermost: dict[Node, Call]  # for each op
+
+
+def history(root: Node) -> History:
+    """Find all Nodes that `root` was computed from, and sort them into the module calls they ran in.
 
     Ops of one call follow each other in time. So a module that is called again after something else is another Call,
     and folding a Call, an unbroken stretch of a topological order, can never make a cycle.
     """
+    seen, stack = {root}, [root]
+    while stack:
+        for parent in stack.pop().parents:
+            if parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    nodes = sorted(seen, key=lambda node: node.created)
+
     everything = Call("", "")
     innermost = {}
     current = everything
@@ -106,7 +113,7 @@ def calls_of(nodes: list[Node]) -> tuple[Call, dict[Node, Call]]:
             current = inner
         current.items.append(node)
         innermost[node] = current
-    return everything, innermost
+    return History(root, nodes, everything, innermost)
 
 
 def modules_in(scope: str) -> list[str]:
@@ -162,11 +169,9 @@ class Sketch:
     opened: list[Call]  # calls drawn as a frame around what is in them
 
 
-def sketch(root: Node, opened: Callable[[Call], bool], tape: Recording | None = None) -> Sketch:
-    """Lay out in boxes what `root` was computed from. Where `opened(call)` is False a module becomes one box."""
-    nodes = history(root)
-    everything, innermost = calls_of(nodes)
-
+def sketch(h: History, opened: Callable[[Call], bool], tape: Recording | None = None) -> Sketch:
+    """Put a history into boxes. Where `opened(call)` is False a module becomes one box."""
+    root, nodes, everything, innermost = h.root, h.nodes, h.calls, h.innermost
     boxes: list[Box] = []
     box_of: dict[Node, Box] = {}
     shown_in: dict[Call, Box] = {}  # folded call -> its box
@@ -322,7 +327,7 @@ def op_title(node: Node) -> str:
     """An op with the constants in it: "mul 0.354", "pow (2, ·)", "mean axis=-1"."""
     assert node.op is not None
     numbers = [i for i in node.inputs if isinstance(i, (int, float))]
-    words = [node.op]
+    words = [node.op.lstrip("_")]  # concat's op is _concat, which takes its arrays one by one
     if numbers and not isinstance(node.inputs[-1], (int, float)):  # 2 ** x is not x ** 2
         words.append(f"({', '.join(number(i) if isinstance(i, (int, float)) else '·' for i in node.inputs)})")
     else:

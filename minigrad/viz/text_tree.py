@@ -1,0 +1,78 @@
+"""A computation graph as text, for terminals: `print(viz.tree(loss))`."""
+
+from __future__ import annotations
+
+from minigrad.engine import Leaf, Node, Tensor
+from minigrad.recording import Recording
+from minigrad.viz.drawing import box_lines
+from minigrad.viz.folding import Box, Call, Sketch, history, root_of, shape_text, sketch
+
+
+def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
+    """What `t` was computed from, a line for each op or folded module in the order they ran, modules indented.
+
+        a          3       leaf
+        b          3       input
+        1 mul      3       ← a, b
+        2 sum      scalar  ← 1
+
+    Arguments:
+        depth: how many levels of modules are opened, as in `graph`.
+        tape: a recording of this step: shows values and gradients, and marks where the gradient is exactly 0.
+
+    Raises ValueError for a Tensor without a graph.
+    """
+    if depth < 1:
+        raise ValueError(f"depth counts the levels of modules that are opened, from 1, not {depth}")
+    s = sketch(history(root_of(t)), lambda call: call.depth < depth, tape)
+    names = _names(s)
+    rows = [_row(box, s, names, tape) for box in s.boxes if box.kind in ("leaf", "input")]
+    rows += _rows(s.calls, s, names, tape, "")
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _names(s: Sketch) -> dict[Box, str]:
+    """Leaves and inputs by name (the second "weight" is weight′), the others by number."""
+    names: dict[Box, str] = {}
+    number = 0
+    for box in s.boxes:
+        if box.kind in ("leaf", "input"):
+            names[box] = box.title
+            while list(names.values()).count(names[box]) > 1:
+                names[box] += "′"
+        else:
+            number += 1
+            names[box] = str(number)
+    return names
+
+
+def _rows(call: Call, s: Sketch, names: dict[Box, str], tape: Recording | None, indent: str) -> list[list[str]]:
+    by_item: dict[Node | Call, Box] = {}
+    for box in s.boxes:
+        if box.call is not None:
+            by_item[box.call] = box
+        elif box.node is not None and not isinstance(box.node, Leaf):
+            by_item[box.node] = box
+    rows = []
+    for item in call.items:
+        if item in by_item:
+            row = _row(by_item[item], s, names, tape)
+            rows.append([indent + row[0], *row[1:]])
+        elif isinstance(item, Call):
+            rows.append([f"{indent}{item.name}:", "", "", ""])
+            rows += _rows(item, s, names, tape, indent + "  ")
+    return rows
+
+
+def _row(box: Box, s: Sketch, names: dict[Box, str], tape: Recording | None) -> list[str]:
+    """Title, shape, where it comes from, and the lines a picture would have."""
+    incoming = [edge for edge in s.edges if edge.head is box]
+    shape = shape_text(box.shape)
+    lines = [line.removesuffix(f" · {shape}") for line in box_lines(box, tape) if line != shape]
+    if box.kind in ("leaf", "input"):
+        return [names[box], shape, "" if box.title == box.kind else box.kind, "  ".join(lines)]
+    cut = {"zero": " (∇ exactly 0)", "unreached": " (no ∇)", "": ""}
+    sources = ", ".join(names[edge.tail] + cut[edge.state] for edge in incoming)
+    return [f"{names[box]} {box.title}", shape, f"← {sources}" if sources else "", "  ".join(lines)]
