@@ -521,6 +521,14 @@ def test_any_leading_axes_or_none(rng):
     np.testing.assert_allclose(attn(x[1, 2]).data, y[1, 2], rtol=1e-10, atol=1e-12)
 
 
+def test_one_sequence_may_attend_to_a_batch_of_contexts(rng):
+    attn, x, context = attention_with(), tensor(rng, 4, 8), tensor(rng, 3, 5, 8)
+    mask = length_mask(np.array([5, 2, 3]), 5)
+    y = attn(x, context, mask=mask).data
+    for b in range(3):
+        np.testing.assert_allclose(y[b], attn(x, context[b], mask=mask[b]).data, rtol=1e-10, atol=1e-12)
+
+
 def test_weights_are_dropped_only_in_training(rng):
     x = tensor(rng, 2, 5, 8)
     plain, dropping = attention_with(), attention_with(dropout=0.5)

@@ -141,7 +141,7 @@ class MultiHeadAttention(Module):
         mask = np.asarray(mask)
         if mask.dtype != bool:
             raise TypeError(f"{_here()}a mask is boolean, True where a query may attend to a key, not {mask.dtype}")
-        for_heads = mask[..., None, :, :] if mask.ndim == x.ndim else mask
+        for_heads = mask[..., None, :, :] if mask.ndim == max(x.ndim, context.ndim) else mask
         scores_shape = (*np.broadcast_shapes(x.shape[:-2], context.shape[:-2]), self.n_heads, n_queries, n_keys)
         try:
             np.broadcast_to(for_heads, scores_shape)
