@@ -525,6 +525,28 @@ def test_integer_tensors_do_not_widen_beside_a_python_number():
     assert (ids * 0.5).dtype != np.float64
 
 
+def test_booleans_count_as_0_and_1_beside_numbers():
+    b = Tensor([True, False])
+    for y, expected in [
+        (b * 5, [5, 0]),
+        (b + 2, [3, 2]),
+        (b * np.array([5, 7]), [5, 0]),
+        (b * 2.5, [2.5, 0]),
+        (where(b, 5, 3), [5, 3]),
+        (where(b, np.array([5, 6]), 3), [5, 3]),
+    ]:
+        np.testing.assert_array_equal(y.data, expected)
+
+
+def test_a_number_too_large_for_an_integer_tensor_is_not_wrapped_around():
+    small = Tensor(np.array([1, 2], np.int8))
+    try:
+        y = small + 300
+    except (OverflowError, ValueError, TypeError):
+        return
+    np.testing.assert_array_equal(y.data, [301, 302])
+
+
 @pytest.mark.parametrize(
     ("data", "dtype"),
     [

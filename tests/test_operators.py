@@ -172,6 +172,11 @@ def test_asarray_is_the_array_and_array_a_copy():
         np.array(x, np.float32, copy=False)  # cannot be had without a copy
 
 
+def test_numpys_questions_about_shape_are_answered():
+    x = leaf(np.ones((2, 3)))
+    assert np.shape(x) == (2, 3) and np.ndim(x) == 2 and np.size(x) == 6
+
+
 @pytest.mark.parametrize("name", ["isnan", "isfinite", "isinf", "sign"])
 def test_tests_of_values_give_plain_arrays(name):
     a = np.array([1.0, -np.inf, np.nan])
