@@ -65,6 +65,19 @@ def test_log_at_1e_5_passes():
     assert gradcheck(minigrad.log, np.array([1e-5, 1e3]), typical_size=1e-5).ok
 
 
+@pytest.mark.parametrize("size", [1e-9, 1e-5, 1.0, 1e5])
+def test_the_step_fits_the_size_of_the_argument(size):
+    """Then two calls an element are enough, after the two at the start: no step has to be halved."""
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        return x**3
+
+    assert gradcheck(f, size * np.array([1.0, -2.0, 0.0])).relative_error < 1e-9
+    assert len(calls) == 2 + 2 * 3
+
+
 def test_a_zero_among_the_inputs_passes():
     assert gradcheck(minigrad.layer_norm, np.array([[0.0, 1.0, 2.0]])).ok
     assert gradcheck(minigrad.exp, np.zeros(3)).ok
