@@ -12,6 +12,9 @@ observer that holds on to everything it sees. Use it on one step, not on a whole
 from __future__ import annotations
 
 import contextlib
+import inspect
+import linecache
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigrad.engine import Leaf, Node, Observer, Tensor, current_scope, watch
+from minigrad.operators import OPS
 
 Array = NDArray[Any]
 
@@ -33,6 +37,10 @@ class Line(NamedTuple):
 
     file: str
     number: int
+
+    def __str__(self) -> str:
+        source = linecache.getline(self.file, self.number).strip()
+        return f"{os.path.basename(self.file)}:{self.number}" + (f": {source}" if source else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,18 @@ class Recording(Observer):
             for i, a in zip(node.inputs, self.calls[node].args, strict=True)
         ]
 
+    def weights(self, node: Node) -> Array | None:
+        """The weights that `attention` used inside, or that a map such as softmax made, (..., Tq, Tk); else None."""
+        event = self.calls.get(node)
+        if event is None:
+            return None
+        if node.op == "attention":
+            q, k, _ = self.inputs(node)
+            return _softmax_of_scores(np.asarray(q), np.asarray(k), event.static)
+        if not _is_map(event.name) or event.static.get("axis", -1) not in (-1, len(node.shape) - 1):
+            return None
+        return self.values[node]
+
     def newest(self) -> Node | None:
         """The root of the last backward pass, or else what was computed last."""
         if self.root is not None:
@@ -117,6 +137,26 @@ def _numbers(a: Any) -> Array | float | None:
     if isinstance(a, Tensor):
         return a.data
     return a if a is None or isinstance(a, (int, float)) else np.asarray(a)
+
+
+def _is_map(op: str) -> bool:
+    """Whether it turns scores into weights: it takes an axis and a mask, as softmax does, and is not a logarithm."""
+    if op not in OPS or op.startswith("log"):
+        return False
+    return {"axis", "mask"} <= inspect.signature(OPS[op]).parameters.keys()
+
+
+def _softmax_of_scores(q: Array, k: Array, static: dict[str, Any]) -> Array:
+    """The weights in `ops.attention`, which keeps them to itself."""
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    if static.get("mask") is not None:
+        scores = np.where(np.asarray(static["mask"]), scores, -np.inf)
+    if static.get("causal"):
+        scores = np.where(np.tri(scores.shape[-1], dtype=bool), scores, -np.inf)
+    top = scores.max(-1, keepdims=True)
+    weights = np.exp(scores - np.where(np.isneginf(top), 0, top))
+    total = weights.sum(-1, keepdims=True)
+    return np.asarray(weights / np.where(total == 0, 1, total))
 
 
 def user_line() -> Line | None:

@@ -1,7 +1,17 @@
-"""Seeing it: graphs, recordings, the step page, attention maps."""
+"""Seeing it: what was computed, what came back, and who attended to whom.
 
-from minigrad.viz.drawing import graph
-from minigrad.viz.heatmaps import heatmap
-from minigrad.viz.step_page import page
-from minigrad.viz.tape import record
-from minigrad.viz.text_tree import tree
+graph     a picture of what a Tensor was computed from      viz.graph(loss, depth=2).save("graph.svg")
+tree      the same as text, for terminals                   print(viz.tree(loss))
+record    keep values and gradients, to draw them too       with viz.record() as tape: ...
+page      walk through a recorded step in a browser         viz.page(tape, "walk.html")
+heatmap   attention weights with their tokens               viz.heatmap(weights, tokens).save("map.svg")
+
+Reading order: folding (Nodes to boxes), drawing (boxes to DOT), layout (DOT to SVG), step_page.
+"""
+
+from minigrad.viz.drawing import graph as graph
+from minigrad.viz.heatmaps import heatmap as heatmap
+from minigrad.viz.step_page import page as page
+from minigrad.viz.tape import Tape as Tape
+from minigrad.viz.tape import record as record
+from minigrad.viz.text_tree import tree as tree

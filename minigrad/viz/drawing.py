@@ -85,7 +85,8 @@ def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB") -> str:
                 lines.append(f"{indent}subgraph cluster_{frame_id[inner]} {{")
                 lines.append(
                     f"{indent}  graph [id=c{frame_id[inner]} class=frame label={_quote([inner.name])} labeljust=l "
-                    f'style="rounded,filled" fontsize=11 fontcolor="{MUTED}" color="#b8c2cc" fillcolor="{fill}" margin=9]'
+                    f'style="rounded,filled" fontsize=11 fontcolor="{MUTED}" color="#b8c2cc" fillcolor="{fill}" '
+                    f"margin=9]"
                 )
                 write(inner, indent + "  ")
                 lines.append(indent + "}")

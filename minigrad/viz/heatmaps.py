@@ -47,7 +47,7 @@ class Heatmap:
         return self.svg
 
     def save(self, path: Any) -> Path:
-        """Write it to a file ending in .svg. Raises ValueError for another ending, OSError where it can't be written."""
+        """Write it to a file ending in .svg. Raises ValueError for another, OSError where it can't be written."""
         path = Path(path)
         if path.suffix != ".svg":
             raise ValueError(f"a heat map is saved as .svg, not {path.name!r}")

@@ -191,7 +191,8 @@ def _module(box: Box, s: Sketch, tape: Recording) -> tuple[str, str]:
         rows = "".join(_leaf_row(leaf, box, tape) for leaf in box.leaves)
         backward += _group(
             f"Staying here: the gradients of {count(parameters, 'parameter')}",
-            f'<div class="wide"><table class="leaves"><tr><th>parameter<th>shape<th>norm<th>norm of gradient{rows}</table></div>',
+            f'<div class="wide"><table class="leaves">'
+            f"<tr><th>parameter<th>shape<th>norm<th>norm of gradient{rows}</table></div>",
         )
     return forward, backward
 
@@ -212,7 +213,8 @@ def _leaf_row(leaf: Leaf, box: Box, tape: Recording) -> str:
     name = ".".join(filter(None, (inside, leaf.name or "leaf")))
     cut = ' class="cut"' if grad is None or not grad.any() else ""
     told = "none" if grad is None else bad_text(grad) or number(norm(grad))
-    return f"<tr><td>{escape(name)}<td>{shape_text(leaf.shape)}<td>{number(norm(tape.values[leaf]))}<td{cut}>{escape(told)}"
+    size = number(norm(tape.values[leaf]))
+    return f"<tr><td>{escape(name)}<td>{shape_text(leaf.shape)}<td>{size}<td{cut}>{escape(told)}"
 
 
 def _leaf(box: Box, tape: Recording) -> tuple[str, str]:
@@ -291,40 +293,12 @@ def _histogram(a: Array) -> str:
 
 
 def attention_map(node: Node, tape: Recording) -> Array | None:
-    """The weights, (n_heads, Tq, Tk) of the first batch entry, if this op makes or uses some; else None.
-
-    An op makes weights if it is a map like softmax: it takes `axis` and `mask`, and its output, along the last axis,
-    is not a logarithm.
-    """
-    if node not in tape.calls:
+    """The weights, (n_heads, Tq, Tk) of the first batch entry, if this op makes or uses some; else None."""
+    w = tape.weights(node)
+    if w is None or w.ndim < 2 or max(w.shape[-2:]) > LONGEST_MAP or w.size == 0:
         return None
-    if node.op == "attention":
-        q, k, _ = tape.inputs(node)
-        static = tape.calls[node].static
-        w = _weights(np.asarray(q), np.asarray(k), static.get("mask"), bool(static.get("causal")))
-    elif {"axis", "mask"} <= set(argument_names(str(node.op), static=True)):
-        if str(node.op).startswith("log") or node.static.get("axis", -1) not in (-1, len(node.shape) - 1):
-            return None
-        w = tape.values[node]
-    else:
-        return None
-    if w.ndim < 2 or max(w.shape[-2:]) > LONGEST_MAP or 0 in w.shape:
-        return None
-    w = w.reshape(-1, *w.shape[-3:])[0]
-    return w[None] if w.ndim == 2 else w[:MOST_HEADS]
-
-
-def _weights(q: Array, k: Array, mask: Any, causal: bool) -> Array:
-    """What `attention` used and does not return; see there."""
-    scores = q @ k.mT / np.sqrt(q.shape[-1])
-    allowed = np.ones(scores.shape, bool) if mask is None else np.broadcast_to(np.asarray(mask), scores.shape)
-    if causal:
-        allowed = allowed & np.tri(scores.shape[-1], dtype=bool)
-    scores = np.where(allowed, scores, -np.inf)
-    top = scores.max(-1, keepdims=True)
-    w = np.exp(scores - np.where(np.isneginf(top), 0, top))
-    total = w.sum(-1, keepdims=True)
-    return w / np.where(total == 0, 1, total)
+    first: Array = w.reshape(-1, *w.shape[-3:])[0]
+    return first[None] if first.ndim == 2 else first[:MOST_HEADS]
 
 
 def _map(node: Node, w: Array, tokens: Sequence[str] | str | None, box: Box) -> str:

@@ -1,17 +1,34 @@
-"""The recording to draw from: `with viz.record() as tape:`."""
+"""The recording that pictures are drawn from: `with viz.record() as tape:`."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 
-from minigrad.engine import watch
+from minigrad.diagnose import Explanation, explain
+from minigrad.engine import Tensor, watch
 from minigrad.recording import Recording
 
-Tape = Recording
+
+class Tape(Recording):
+    """A `Recording` (see there for what it holds) that can be asked about."""
+
+    def explain(self, parameter: Tensor) -> Explanation:
+        """Why the gradient of `parameter` is what it is: see `diagnose.explain_grad`."""
+        return explain(self, parameter)
 
 
 @contextlib.contextmanager
 def record() -> Iterator[Tape]:
-    with watch(Tape()) as tape:
+    """Keep values and gradients of all that runs inside, forward and backward.
+
+    with viz.record() as tape:
+        loss = model(x)
+        loss.backward()
+    viz.graph(loss, tape=tape)         # a picture with numbers
+    viz.page(tape, "walk.html")        # a page to walk through
+    print(tape.explain(parameter))     # a paragraph about one gradient
+    """
+    tape = Tape()
+    with watch(tape):
         yield tape
