@@ -1,0 +1,495 @@
+"""What goes wrong by mistake, and what the error says: the op, the shapes, and the way out. Engine and ops only;
+modules, optimizers, gradcheck and the examples have such tests of their own.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import Tensor, no_grad
+from minigrad.engine import current_scope, in_scope
+
+
+def leaf(data, dtype=np.float64):
+    return Tensor(np.array(data, dtype), requires_grad=True)
+
+
+def x(*shape):
+    return leaf(np.ones(shape))
+
+
+SCORE_MAPS = {
+    **{name: getattr(minigrad, name) for name in ("softmax", "log_softmax", "logsumexp", "hardmax", "uniform")},
+    **{name: getattr(minigrad, name) for name in ("sum_normalize", "sigmoid_normalize", "sparsemax", "entmax15")},
+    **{name: getattr(minigrad, name) for name in ("top_k_softmax", "straight_through")},
+    "gumbel_softmax": lambda s, **static: minigrad.gumbel_softmax(s, rng=np.random.default_rng(0), **static),
+}
+
+# what, the call, the kind of error, and what its message must say
+OPS_REFUSE = {
+    # shapes
+    "shapes that don't broadcast": (
+        lambda: x(2, 3) + x(4, 5),
+        ValueError,
+        r"add of shapes \(2, 3\) and \(4, 5\): .*broadcast",
+    ),
+    "shapes that don't broadcast, raw": (lambda: x(3) * np.ones(4), ValueError, r"mul of shapes \(3,\) and \(4,\): "),
+    "shapes that don't broadcast, raw first": (lambda: np.ones(4) - x(3), ValueError, r"sub of shapes \(4,\) and \(3,"),
+    "where": (lambda: minigrad.where(np.array([True, False]), x(3), 0), ValueError, r"where of shapes \(2,\) and \(3,"),
+    "a matmul of vectors": (
+        lambda: x(3) @ x(3),
+        ValueError,
+        r"matmul of shapes \(3,\) and \(3,\): .*for matrices.*sum",
+    ),
+    "a matmul with a vector": (lambda: x(2, 3) @ x(3), ValueError, r"matmul of shapes \(2, 3\) and \(3,\): .*None"),
+    "a matmul with a number": (lambda: x(2, 3) @ 2.0, ValueError, r"matmul of shapes \(2, 3\) and float: "),
+    "a matmul that does not fit": (
+        lambda: x(2, 3) @ x(2, 3),
+        ValueError,
+        r"matmul of shapes \(2, 3\) and \(2, 3\): the last axis of a \(3\).*second-last of b \(2\).*\.mT",
+    ),
+    "a matmul whose batches don't broadcast": (
+        lambda: x(2, 3, 4) @ x(3, 4, 5),
+        ValueError,
+        r"matmul of shapes \(2, 3, 4\) and \(3, 4, 5\): ",
+    ),
+    "a linear that does not fit": (
+        lambda: minigrad.linear(x(2, 3), x(4, 5)),
+        ValueError,
+        r"linear of shapes \(2, 3\) and \(4, 5\): needs x \(\.\.\., d_in\) and weight \(d_in, d_out\)",
+    ),
+    "a linear with a wrong bias": (
+        lambda: minigrad.linear(x(2, 3), x(3, 5), x(3)),
+        ValueError,
+        r"linear of shapes .*: needs a bias of shape \(5,\)",
+    ),
+    "a reshape to another size": (
+        lambda: x(2, 3).reshape(4, 2),
+        ValueError,
+        r"reshape of shape \(2, 3\): .*\(4,\s?2\)",
+    ),
+    "a reshape with two unknowns": (lambda: x(2, 3).reshape(-1, -1), ValueError, r"reshape of shape \(2, 3\): .*one"),
+    "a broadcast that cannot be": (
+        lambda: x(2, 3).broadcast_to((2, 4)),
+        ValueError,
+        r"broadcast_to of shape \(2, 3\): .*\(2,\s?4\)",
+    ),
+    "parts that don't fit": (
+        lambda: minigrad.concat([x(2, 3), x(2, 4)]),
+        ValueError,
+        r"concat of shapes \(2, 3\) and \(2, 4\): ",
+    ),
+    "parts to stack of different shapes": (
+        lambda: minigrad.stack([x(2, 3), x(2, 4)]),
+        ValueError,
+        r"stack of shapes \(2, 3\) and \(2, 4\): .*same shape",
+    ),
+    "nothing to concatenate": (lambda: minigrad.concat([]), ValueError, r"concat: needs at least one"),
+    "nothing to stack": (lambda: minigrad.stack([]), ValueError, r"stack: needs at least one"),
+    "parts without axes": (lambda: minigrad.concat([x(), x()]), ValueError, r"concat of shapes \(\) and \(\): "),
+    # axes
+    "sum over an axis that is not there": (
+        lambda: x(2, 3).sum(axis=2),
+        ValueError,
+        r"sum of shape \(2, 3\): axis 2 is",
+    ),
+    "mean": (lambda: x(2, 3).mean(axis=-3), ValueError, r"mean of shape \(2, 3\): axis -3 is out of bounds"),
+    "var": (lambda: x(2, 3).var(axis=(0, 2)), ValueError, r"var of shape \(2, 3\): axis 2 is out of bounds"),
+    "max": (lambda: x(2, 3).max(axis=5), ValueError, r"max of shape \(2, 3\): axis 5 is out of bounds"),
+    "min": (lambda: x(2, 3).min(axis=5), ValueError, r"min of shape \(2, 3\): axis 5 is out of bounds"),
+    "an axis twice": (lambda: x(2, 3).sum(axis=(1, -1)), ValueError, r"sum of shape \(2, 3\): duplicate .*axis"),
+    "an axis that is no integer": (lambda: x(2, 3).sum(axis=1.0), TypeError, r"sum of shape \(2, 3\): "),
+    "swapaxes": (lambda: x(2, 3).swapaxes(0, 2), ValueError, r"swapaxes of shape \(2, 3\): .*2 is out of bounds"),
+    "transpose": (lambda: x(2, 3).transpose(0, 2), ValueError, r"transpose of shape \(2, 3\): axis 2 is out of bounds"),
+    "transpose with too few axes": (
+        lambda: x(2, 3).transpose(1),
+        ValueError,
+        r"transpose of shape \(2, 3\): axes don't",
+    ),
+    "transpose of no axes": (
+        lambda: minigrad.transpose(x(), axes=(0,)),
+        ValueError,
+        r"transpose of shape \(\): ",
+    ),
+    "mT of a vector": (lambda: x(3).mT, ValueError, r"swapaxes of shape \(3,\): .*out of bounds"),
+    "concat": (
+        lambda: minigrad.concat([x(2, 3), x(2, 3)], axis=2),
+        ValueError,
+        r"concat of shapes \(2, 3\) and \(2, 3\): axis 2 is out of bounds",
+    ),
+    "stack": (
+        lambda: minigrad.stack([x(2, 3), x(2, 3)], axis=3),
+        ValueError,
+        r"stack of shapes \(2, 3\) and \(2, 3\): axis 3 is out of bounds",
+    ),
+    # indices
+    "an index out of range": (lambda: x(2, 3)[2], IndexError, r"getitem of shape \(2, 3\): index 2 is out of bounds"),
+    "an index array out of range": (
+        lambda: x(2, 3)[np.array([0, 5])],
+        IndexError,
+        r"getitem of shape \(2, 3\): index 5 is out of bounds",
+    ),
+    "too many indices": (lambda: x(2, 3)[0, 0, 0], IndexError, r"getitem of shape \(2, 3\): too many indices"),
+    "an index that is no integer": (lambda: x(2, 3)[1.5], IndexError, r"getitem of shape \(2, 3\): only integers"),
+    "a boolean index of another shape": (
+        lambda: x(2, 3)[np.array([True, False, True])],
+        IndexError,
+        r"getitem of shape \(2, 3\): boolean index did not match",
+    ),
+    "an id past the table": (
+        lambda: minigrad.embedding(x(4, 2), [[0, 4]]),
+        IndexError,
+        r"embedding of shapes \(4, 2\) and .*: index 4 is outside a table of 4 rows: indices go from 0 to 3",
+    ),
+    "a negative id": (lambda: minigrad.embedding(x(4, 2), [-1]), IndexError, r"embedding of .*: index -1 is outside"),
+    "ids that are floats": (
+        lambda: minigrad.embedding(x(4, 2), np.array([1.0])),
+        TypeError,
+        r"embedding of shapes \(4, 2\) and \(1,\): indices must be integers, not float64: use \.astype\(int\)",
+    ),
+    # losses
+    "a target out of the vocabulary": (
+        lambda: minigrad.cross_entropy(x(2, 3), [0, 3]),
+        IndexError,
+        r"cross_entropy of shapes \(2, 3\) and .*: target 3 is outside the vocabulary: with 3 classes, 0 to 2",
+    ),
+    "a negative target": (
+        lambda: minigrad.cross_entropy(x(2, 3), [0, -100]),
+        IndexError,
+        r"cross_entropy of .*: target -100 is outside",
+    ),
+    "an ignored index that is not this target": (
+        lambda: minigrad.cross_entropy(x(2, 3), [-1, -100], ignore_index=-100),
+        IndexError,
+        r"cross_entropy of .*: target -1 is outside",
+    ),
+    "targets of the wrong shape": (
+        lambda: minigrad.cross_entropy(x(2, 3), np.array([[0], [1]])),
+        ValueError,
+        r"cross_entropy of shapes \(2, 3\) and \(2, 1\): .*targets of shape \(2,\), not \(2, 1\)",
+    ),
+    "targets that are floats": (
+        lambda: minigrad.cross_entropy(x(2, 3), np.array([0.0, 1.0])),
+        TypeError,
+        r"cross_entropy of .*: indices must be integers",
+    ),
+    "an unknown reduction": (
+        lambda: minigrad.cross_entropy(x(2, 3), [0, 1], reduction="sum"),
+        ValueError,
+        r"cross_entropy of .*: reduction is 'mean' or 'none', not 'sum'",
+    ),
+    "label smoothing beyond 1": (
+        lambda: minigrad.cross_entropy(x(2, 3), [0, 1], label_smoothing=1.5),
+        ValueError,
+        r"cross_entropy of .*: .*label_smoothing",
+    ),
+    "logits without classes": (
+        lambda: minigrad.cross_entropy(x(2, 0), [0, 1]),
+        (ValueError, IndexError),
+        "cross_entro",
+    ),
+    # normalization
+    "layer_norm of nothing": (
+        lambda: minigrad.layer_norm(x(2, 0)),
+        ValueError,
+        r"layer_norm of shape \(2, 0\): .*last",
+    ),
+    "layer_norm of a number": (lambda: minigrad.layer_norm(x()), ValueError, r"layer_norm of shape \(\): .*last axis"),
+    "a weight of another length": (
+        lambda: minigrad.layer_norm(x(2, 3), x(2)),
+        ValueError,
+        r"layer_norm of shapes \(2, 3\) and \(2,\): needs a weight of shape \(3,\), not \(2,\)",
+    ),
+    # reductions of nothing
+    "the mean of nothing": (lambda: x(0).mean(), ValueError, r"mean of shape \(0,\): there is no mean of no elements"),
+    "the variance of nothing": (lambda: x(2, 0).var(axis=1), ValueError, r"var of shape \(2, 0\): there is no"),
+    "the maximum of nothing": (lambda: x(2, 0).max(axis=1), ValueError, r"max of shape \(2, 0\): "),
+    "the minimum of nothing": (lambda: x(0).min(), ValueError, r"min of shape \(0,\): "),
+    # attention
+    "queries and keys of different width": (
+        lambda: minigrad.attention(x(3, 4), x(5, 2), x(5, 2)),
+        ValueError,
+        r"attention of shapes \(3, 4\) and \(5, 2\) and \(5, 2\): needs q \(\.\.\., Tq, d\), k \(\.\.\., Tk, d\)",
+    ),
+    "more values than keys": (
+        lambda: minigrad.attention(x(3, 4), x(5, 4), x(6, 4)),
+        ValueError,
+        r"attention of shapes .*: needs q",
+    ),
+    "attention of vectors": (
+        lambda: minigrad.attention(x(4), x(4), x(4)),
+        ValueError,
+        r"attention of shapes .*: needs q",
+    ),
+    "batches of different size": (
+        lambda: minigrad.attention(x(2, 3, 4), x(3, 5, 4), x(3, 5, 4)),
+        ValueError,
+        r"attention of shapes \(2, 3, 4\) and \(3, 5, 4\)",
+    ),
+    "attention over an empty sequence": (
+        lambda: minigrad.attention(x(3, 4), x(0, 4), x(0, 4)),
+        ValueError,
+        r"attention of shapes .*: the sequence is empty",
+    ),
+    "attention from an empty sequence": (
+        lambda: minigrad.attention(x(0, 4), x(3, 4), x(3, 4)),
+        ValueError,
+        r"attention of shapes .*: the sequence is empty",
+    ),
+    "attention of width 0": (
+        lambda: minigrad.attention(x(3, 0), x(3, 0), x(3, 4)),
+        ValueError,
+        r"attention of shapes .*: ",
+    ),
+    "an attention mask of the wrong shape": (
+        lambda: minigrad.attention(x(2, 3, 4), x(2, 5, 4), x(2, 5, 4), mask=np.full((5, 3), True)),
+        ValueError,
+        r"attention of shapes .*: a mask of shape \(5, 3\) does not broadcast to scores of shape \(2, 3, 5\)",
+    ),
+    "an attention mask of numbers": (
+        lambda: minigrad.attention(x(3, 4), x(3, 4), x(3, 4), mask=np.tri(3)),
+        TypeError,
+        r"attention of shapes .*: a mask is boolean, True where attention is allowed, not float64",
+    ),
+    "causal attention over another sequence": (
+        lambda: minigrad.attention(x(3, 4), x(5, 4), x(5, 4), causal=True),
+        ValueError,
+        r"attention of shapes .*: causal=True needs as many queries as keys, not 3 and 5",
+    ),
+    # static arguments
+    "top 0": (lambda: minigrad.top_k_softmax(x(3), k=0), ValueError, r"top_k_softmax of shape \(3,\): .*k >= 1, not 0"),
+    "dropping everything": (
+        lambda: minigrad.dropout(x(3), p=1.0, rng=np.random.default_rng(0)),
+        ValueError,
+        r"dropout of shape \(3,\): .*0 <= p < 1, not 1\.0",
+    ),
+    "a temperature of 0": (
+        lambda: minigrad.gumbel_softmax(x(3), rng=np.random.default_rng(0), tau=0.0),
+        ValueError,
+        r"gumbel_softmax of shape \(3,\): .*tau > 0, not 0\.0",
+    ),
+    "clip without bounds": (lambda: minigrad.clip(x(3)), ValueError, r"clip of shape \(3,\): needs low, high or both"),
+    # arguments
+    "too many arguments": (lambda: minigrad.exp(x(3), x(3)), TypeError, r"exp.* takes 1 array"),
+    "too few arguments": (lambda: minigrad.add(x(3)), TypeError, r"add.*needs b"),
+    "no arguments": (lambda: minigrad.softmax(), TypeError, r"softmax.*needs x"),
+    "an unknown keyword": (lambda: minigrad.softmax(x(3), dim=0), TypeError, r"softmax of shape \(3,\): .*'dim'"),
+    "an argument given twice": (lambda: minigrad.add(x(3), x(3), b=x(3)), TypeError, r"add.*b"),
+    "None": (lambda: x(3) + None, TypeError, r"add of shape \(3,\)"),
+    "a string": (lambda: x(3) * "2", TypeError, r"mul of shapes? \(3,\).*: cannot compute with <U1"),
+    "complex numbers": (lambda: x(3) * 1j, TypeError, r"mul of .*: cannot compute with complex128"),
+}
+
+
+@pytest.mark.parametrize("what", OPS_REFUSE)
+def test_ops_say_what_is_wrong_where_and_with_which_shapes(what):
+    call, kind, message = OPS_REFUSE[what]
+    with pytest.raises(kind) as caught:
+        call()
+    assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_errors_of_ops_name_the_module_they_happened_in():
+    for what in ("a matmul that does not fit", "an id past the table", "ids that are floats"):
+        call, kind, message = OPS_REFUSE[what]
+        with pytest.raises(kind, match=r"^in blocks\.0\.attn: " + message):
+            in_scope("blocks.0.attn", call)
+        assert current_scope() == ""
+
+
+# --- masks -------------------------------------------------------------------------------------------------------
+
+every_map = pytest.mark.parametrize("name", SCORE_MAPS)
+
+
+@every_map
+def test_a_mask_of_the_wrong_shape_is_refused(name):
+    for shape in [(4,), (3, 2), (2, 2, 3)]:
+        with pytest.raises(ValueError) as caught:
+            SCORE_MAPS[name](x(2, 3), mask=np.full(shape, True))
+        expected = f"{name} of shape (2, 3): a mask of shape {shape} does not broadcast to scores of shape (2, 3)"
+        assert str(caught.value) == expected
+
+
+@every_map
+def test_a_mask_that_is_not_boolean_is_refused(name):
+    for mask in (np.ones(3), np.array([0, 1, 1]), np.array([0.0, -np.inf, 0.0]), Tensor(np.ones(3))):
+        with pytest.raises(TypeError, match=rf"^{name} of shape \(2, 3\): a mask is boolean, True .*astype\(bool\)"):
+            SCORE_MAPS[name](x(2, 3), mask=mask)
+
+
+@every_map
+def test_an_axis_out_of_range_is_refused(name):
+    for axis in (2, -3):
+        with pytest.raises(ValueError, match=rf"^{name} of shape \(2, 3\): axis {axis} is out of bounds"):
+            SCORE_MAPS[name](x(2, 3), axis=axis)
+
+
+@every_map
+def test_an_empty_sequence_is_refused(name):
+    with pytest.raises(ValueError, match=rf"^{name} of shape \(2, 0\): there are no scores: the sequence is empty"):
+        SCORE_MAPS[name](x(2, 0))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_weights_refuse_what_attention_refuses(causal):
+    square = x(3, 4)
+    for mask in (np.ones((3, 3)), np.tri(3, dtype=int)):
+        with pytest.raises(TypeError, match="a mask is boolean"):
+            minigrad.attention_weights(square, square, mask=mask, causal=causal)
+    with pytest.raises(ValueError, match=r"shape \(2, 2\).*does not broadcast|could not be broadcast"):
+        minigrad.attention_weights(square, square, mask=np.full((2, 2), True), causal=causal)
+    with pytest.raises(ValueError, match=r"of shapes"):
+        minigrad.attention_weights(x(3, 4), x(3, 2), causal=causal)
+    with pytest.raises(ValueError, match=r"the sequence is empty"):
+        minigrad.attention_weights(x(3, 4), x(0, 4))
+
+
+@pytest.mark.parametrize("lengths", [[4], [-1], [1.5], np.array([True, False])])
+def test_length_mask_needs_integer_lengths_that_fit(lengths):
+    with pytest.raises(ValueError, match=r"length_mask needs integer lengths from 0 to 3"):
+        minigrad.length_mask(lengths, 3)
+
+
+# --- tensors -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [np.array([1, 2]), np.array([True]), np.array([1], np.uint8)])
+def test_integers_cannot_require_a_gradient(data):
+    with pytest.raises(TypeError, match=r"only floating Tensors have gradients, not \w+: give it dtype=np\.float32"):
+        Tensor(data, requires_grad=True)
+    t = Tensor(data)
+    with pytest.raises(TypeError, match="only floating Tensors have gradients"):
+        t.requires_grad = True
+    assert t.node is None and Tensor(data, dtype=np.float32, requires_grad=True).requires_grad
+
+
+@pytest.mark.parametrize("data", ["text", None, 1j, np.array(["a"]), object(), {"a": 1}])
+def test_only_numbers_make_a_tensor(data):
+    with pytest.raises(TypeError, match="a Tensor holds floats, integers or booleans, not"):
+        Tensor(data)
+
+
+def test_ragged_lists_are_refused():
+    with pytest.raises(ValueError, match="inhomogeneous"):
+        Tensor([[1.0, 2.0], [3.0]])
+
+
+def test_a_list_of_tensors_says_to_stack_them():
+    rows = [x(3), x(3)]
+    for nested in (rows, tuple(rows), [rows, rows], [[1.0, 2.0], [rows[0][0], 4.0]]):
+        with pytest.raises(TypeError, match=r"stack\(\[\.\.\.\]\)"):
+            Tensor(nested)
+    for f in (minigrad.exp, minigrad.softmax, lambda r: x(2, 3) + r, lambda r: minigrad.layer_norm(x(2, 3), r)):
+        with pytest.raises(TypeError, match="stack"):  # as an argument it would lose its gradients just as silently
+            f(rows)
+
+
+def test_writing_into_a_tensor_says_what_to_do_instead():
+    t = x(3)
+    with pytest.raises(TypeError, match=r"not written in place.*use where.*t\.data = array"):
+        t[0] = 5.0
+    with pytest.raises(ValueError, match="read-only"):
+        t.data[0] = 5.0
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(t)[0] = 5.0
+
+
+def test_data_of_another_shape_is_refused_and_of_a_computed_tensor_always():
+    t = x(2, 3)
+    for values in (np.ones(3), np.ones((3, 2)), 1.0):
+        with pytest.raises(ValueError, match=r"data of shape \(.*\) does not fit a Tensor of shape \(2, 3\)"):
+            t.data = values
+    y = t * 2
+    with pytest.raises(ValueError, match=r"computed by mul; only a leaf's data can be set"):
+        y.data = np.ones((2, 3))
+    with pytest.raises(ValueError, match=r"computed by mul; use \.detach\(\)"):
+        y.requires_grad = False
+
+
+def test_a_gradient_of_another_shape_is_refused():
+    t = x(2, 3)
+    with pytest.raises(ValueError, match=r"gradient of shape \(3,\) does not fit a Tensor of shape \(2, 3\)"):
+        t.grad = np.ones(3)
+    for target in (t * 2, Tensor(np.ones(2))):
+        with pytest.raises(RuntimeError, match="only a leaf with requires_grad=True"):
+            target.grad = np.ones(target.shape)
+
+
+def test_a_refused_gradient_leaves_the_one_there_was():
+    t = x(3)
+    t.grad = np.arange(3.0)
+    with pytest.raises(ValueError):
+        t.grad = np.ones(4)
+    np.testing.assert_array_equal(t.grad, [0, 1, 2])
+
+
+# --- backward ----------------------------------------------------------------------------------------------------
+
+
+def test_backward_from_more_than_one_number_says_how_to_make_it_one():
+    y = x(2, 3) * 2
+    with pytest.raises(
+        ValueError, match=r"starts from a scalar, not shape \(2, 3\); take a \.sum\(\) or pass the grad"
+    ):
+        y.backward()
+    y.sum().backward()  # and nothing was used up
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 1), (3, 2), ()])
+def test_backward_with_a_gradient_of_another_shape_is_refused(shape):
+    y = x(2, 3) * 2
+    with pytest.raises(ValueError) as caught:
+        y.backward(np.ones(shape))
+    assert str(caught.value) == f"backward(grad) of shape {shape} for a Tensor of shape (2, 3)"
+    y.backward(np.ones((2, 3)))
+
+
+def test_backward_twice_says_why_not_and_how_to():
+    t = x(3)
+    y = (t * t).sum()
+    y.backward()
+    with pytest.raises(RuntimeError, match=r"already gone through .* freed .*forward pass again.*retain_graph=True"):
+        y.backward()
+    np.testing.assert_array_equal(t.grad, 2)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda t: t.detach().sum(),
+        lambda t: Tensor(t.numpy()).sum(),
+        lambda t: minigrad.sum(np.exp(t.numpy())),
+        lambda t: Tensor(1.0),
+    ],
+)
+def test_backward_where_nothing_requires_a_gradient_says_why(make):
+    with pytest.raises(RuntimeError, match=r"nowhere to go: no input.*requires a gradient.*no_grad.*detach.*numpy"):
+        make(x(3)).backward()
+
+
+def test_backward_of_what_was_computed_under_no_grad_says_so():
+    with no_grad():
+        y = x(3).sum()
+        with pytest.raises(RuntimeError, match=r"computed under no_grad\(\)"):
+            y.backward()
+    with pytest.raises(RuntimeError, match=r"computed under no_grad\(\)"):
+        y.backward()
+
+
+def test_an_error_leaves_graph_and_gradients_usable():
+    t = x(2, 3)
+    h = minigrad.exp(t)
+    for what in ("shapes that don't broadcast", "an id past the table"):
+        with pytest.raises(OPS_REFUSE[what][1]):
+            OPS_REFUSE[what][0]()
+    with pytest.raises(ValueError):
+        _ = h @ h
+    with pytest.raises(ValueError):
+        h.backward()
+    h.sum().backward()
+    np.testing.assert_allclose(t.grad, np.exp(t.data))
