@@ -51,7 +51,7 @@ def explain_grad(f: Callable[[], Tensor], parameter: Tensor) -> Explanation:
         not reached    there is no way back from the loss; where it was cut
         zero           exactly 0 in all elements, and the op that blocked it
         tiny           less than 1e-4 of the largest gradient on the way, and the op that shrank it most
-        nan            some element is nan or inf, and where the first one appeared
+        nan            some element, or the loss, is nan or inf, and where the first one appeared
         healthy        none of these; the norms along the way
     """
     recording, loss = recording_of(f)
@@ -79,7 +79,11 @@ def _explain(recording: Recording, parameter: Tensor, root: Node | None) -> Expl
         return Explanation("not reached", f"not reached: {_not_reached(who, leaf, root, recording)}")
     assert root is not None
     if not np.isfinite(grad).all():
-        return Explanation("nan", f"{_kind(grad)}: {_bad(who, grad, recording)}")
+        told = f"{_kind(grad)}: in the gradient of {who} {_share(grad)}."
+        return Explanation("nan", f"{told} {_first_bad(recording)}")
+    if not np.isfinite(recording.values[root]).all():
+        told = f"{_kind(recording.values[root])}: the gradient of {who} is finite, but the loss is not."
+        return Explanation("nan", f"{told} {_first_bad(recording)}")
     if not grad.any():
         told = f"exactly zero: the gradient of {who} is 0 in all elements."
         return Explanation("zero", f"{told} {_blocked(leaf, root, recording)}")
@@ -87,10 +91,13 @@ def _explain(recording: Recording, parameter: Tensor, root: Node | None) -> Expl
     way = _way(leaf, root, recording)
     norms = [_norm(recording.grads[node]) for node in way]
     along = f"Norms on the way back: {_along(way, norms)}."
+    told = f"the gradient of {who} has norm {norms[-1]:.3g}"
     if norms[-1] < TINY * max(norms):
-        return Explanation("tiny", f"tiny: {_shrunk(who, way, norms, recording)} {along}")
-    told = f"healthy: the gradient of {who} has norm {norms[-1]:.3g}, its values {_norm(recording.values[leaf]):.3g}."
-    return Explanation("healthy", f"{told} {along}")
+        told += f", {norms[-1] / max(norms):.1e} of the largest on its way."
+        return Explanation("tiny", f"tiny: {told} {_lost(way, norms, recording)[0]} {along}")
+    lost, saturated = _lost(way, norms, recording)
+    told += f", its values {_norm(recording.values[leaf]):.3g}."
+    return Explanation("healthy", f"healthy: {told} {f'{lost} ' if saturated else ''}{along}")
 
 
 # --- not reached -------------------------------------------------------------------------------------------------
@@ -267,23 +274,26 @@ def _short(node: Node) -> str:
     return f"{node.scope}.{node.op}" if node.scope else str(node.op)
 
 
-def _shrunk(who: str, way: list[Node], norms: list[float], recording: Recording) -> str:
-    told = f"the gradient of {who} has norm {norms[-1]:.3g}, {norms[-1] / max(norms):.1e} of the largest on its way."
+def _lost(way: list[Node], norms: list[float], recording: Recording) -> tuple[str, str]:
+    """The op that shrank the gradient most, and whether because it is saturated."""
     shrinks = [b / a for a, b in itertools.pairwise(norms)]
     worst = int(np.argmin(shrinks))
     node = way[worst]
-    where = _op_text(recording.calls[node])
-    return f"{told} Most is lost in {where}, by a factor of {shrinks[worst]:.1e}{_saturated(node, recording)}."
+    saturated = _saturated(node, recording)
+    return (
+        f"Most is lost in {_op_text(recording.calls[node])}, by a factor of {shrinks[worst]:.1e}{saturated}.",
+        saturated,
+    )
 
 
 def _saturated(node: Node, recording: Recording) -> str:
     weights = recording.weights(node)
     if weights is not None:
         several = weights[(weights > 0).sum(-1) > 1]  # a row with one score to choose from is always 1
-        largest = np.median((several if several.size else weights).max(-1))
-        if largest > 0.9:
+        rest = float(np.median(np.sort(several if several.size else weights)[..., :-1].sum(-1)))
+        if rest < 0.1:
             what = "softmax" if node.op == "attention" else node.op
-            return f": {what} saturated, largest weight {_near_one(float(largest))}"
+            return f": {what} saturated, largest weight {_one_minus(rest)}"
     y = recording.values[node]
     if node.op in ("tanh", "sigmoid"):
         far = np.abs(y) if node.op == "tanh" else np.maximum(y, 1 - y)
@@ -291,24 +301,24 @@ def _saturated(node: Node, recording: Recording) -> str:
     return ""
 
 
-def _near_one(x: float) -> str:
-    """0.99998, not 1.00."""
-    digits = min(7, 2 - math.floor(math.log10(1 - x))) if x < 1 else 0
-    return f"{x:.{digits}f}" if digits else "1"
+def _one_minus(rest: float) -> str:
+    """0.99998; for what would round to 1, what is missing: 1 − 3e-09."""
+    if rest < 1e-6:
+        return f"1 − {rest:.0e}" if rest > 0 else "1"
+    return f"{1 - rest:.{-math.floor(math.log10(rest))}f}"
 
 
 # --- nan and inf -------------------------------------------------------------------------------------------------
 
 
-def _bad(who: str, grad: Array, recording: Recording) -> str:
-    told = f"in the gradient of {who} {_share(grad)}."
+def _first_bad(recording: Recording) -> str:
     for event in recording.events:
         if event.result is not None and (found := _bad_result(event, recording)):
-            return f"{told} First appeared in {found}{_at(event.line)}."
+            return f"First appeared in {found}{_at(event.line)}."
     for node in sorted(recording.contributions, key=lambda node: node.created, reverse=True):
         if found := _bad_vjp(node, recording.grads[node], recording.contributions[node]):
-            return f"{told} The values are finite; first appeared in {found}{_at(recording.calls[node].line)}."
-    return f"{told} It was there from the start of backward()."
+            return f"The values are finite; first appeared in {found}{_at(recording.calls[node].line)}."
+    return "It was there from the start of backward()."
 
 
 def _bad_result(event: Event, recording: Recording | None = None) -> str:

