@@ -118,6 +118,16 @@ def test_a_node_pulls_back_once_though_every_later_op_uses_it():
     assert calls.vjps["tanh"] == 30 and calls.vjps["add"] == sum(range(30))
 
 
+def test_adding_up_at_one_parent_does_not_touch_the_gradient_of_another():
+    """add hands one and the same array to both inputs; what a gets besides must not arrive at b too."""
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    older = a * 2
+    y = (a + b) + older
+    y.backward(np.ones(2))
+    np.testing.assert_array_equal(a.grad, [3, 3])
+    np.testing.assert_array_equal(b.grad, [1, 1])
+
+
 def test_a_leaf_can_be_the_loss_itself():
     x = leaf(3.0)
     x.backward()
@@ -508,10 +518,13 @@ def test_what_stands_beside_a_tensor_takes_its_dtype(arithmetic, dtype):
 
 def test_only_tensor_with_tensor_promotes_and_each_gets_its_own_dtype_back():
     a, b = leaf([1.0, 2.0], np.float32), leaf([3.0, 4.0], np.float64)
-    y = a * b
+    y = tanh(a) * b
     assert y.dtype == np.float64
-    y.sum().backward()
+    with watch(Log()) as log:
+        y.sum().backward()
     assert a.grad.dtype == np.float32 and b.grad.dtype == np.float64
+    arrived = {op: grad.dtype for what, op, grad, *_ in log.events if what == "vjp starts"}
+    assert arrived == {"sum": np.float64, "mul": np.float64, "tanh": np.float32}
 
 
 def test_integer_tensors_beside_floating_ones_take_their_dtype():
