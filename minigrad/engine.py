@@ -42,6 +42,10 @@ _state = _State()
 _creation = itertools.count()
 _FLOAT32 = np.dtype(np.float32)
 
+# glibc hands freed arrays of megabytes back to the system, and every training step pays for getting them again, page by
+# page. Having seen one block of almost 32 MiB freed, it keeps them: the step of a small GPT takes 46 instead of 62 ms.
+np.empty(2**25 - 2**16, np.uint8)
+
 
 # --- the graph ---------------------------------------------------------------------------------------------------
 
