@@ -1,28 +1,33 @@
-"""What the examples share: the flags, progress, tables, seeds in two processes, and files that are whole or not there."""
+"""What the examples share: flags, progress, tables, seeds in two processes, and files that are whole or not there."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 
 def flags(doc: str | None, seeds: int = 5) -> argparse.ArgumentParser:
-    """The flags every example has. Its docstring is the help."""
+    """The flags every example has; for one that has no seeds to compare, seeds=0. Its docstring is the help."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a first look, in less than 20 seconds")
-    parser.add_argument("--seeds", type=int, default=None, metavar="N", help=f"how many seeds (default {seeds})")
+    if seeds:
+        parser.add_argument("--seeds", type=int, default=None, metavar="N", help=f"how many seeds (default {seeds})")
+        parser.add_argument(
+            "--processes", type=int, default=2, metavar="N", help="how many seeds run at once (default 2)"
+        )
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where files go (default out/)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file, too")
-    parser.add_argument("--processes", type=int, default=2, metavar="N", help="how many seeds run at once (default 2)")
     return parser
 
 
@@ -33,6 +38,12 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None, quick_see
         args.seeds = quick_seeds if args.quick else seeds
     if args.seeds < 1:
         parser.error(f"--seeds must be at least 1, not {args.seeds}")
+    check_writable(parser, args)
+    return args
+
+
+def check_writable(parser: argparse.ArgumentParser, args: Any) -> None:
+    """Find out before any work, not after it, whether the results can be written."""
     for folder in [args.out, *([args.json.parent] if args.json else [])]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +52,6 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None, quick_see
             probe.unlink()
         except OSError as error:
             parser.error(f"cannot write to {folder}: {error.strerror}; choose another place with --out or --json")
-    return args
 
 
 def run(job: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], processes: int = 2, label: str = "runs") -> list[Any]:
@@ -54,7 +64,7 @@ def run(job: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], processes: int
         for i in progress(range(len(jobs)), label, len(jobs)):
             results[i] = job(*jobs[i])
         return results
-    threads = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")}
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     before = {name: os.environ.get(name) for name in threads}
     os.environ.update(threads)  # read by NumPy when the new processes import it
     try:
@@ -87,12 +97,73 @@ def _plain_progress(items: Iterable[Any], label: str, total: int) -> Iterable[An
             print(f"{label}: {done} of {total}, {now - started:.0f} s", file=sys.stderr, flush=True)
 
 
+class Meter:
+    """Progress of a loop that has something to say at every step: a bar where tqdm is installed and a terminal shows
+    it, else a line now and then. Either has the time left.
+    """
+
+    def __init__(self, label: str, total: int, done: int = 0) -> None:
+        self.label, self.total, self.first, self.done = label, total, done, done
+        self.started = self.last = time.monotonic()
+        self.bar: Any = None
+        if sys.stderr.isatty():
+            with contextlib.suppress(ImportError):
+                from tqdm import tqdm
+
+                self.bar = tqdm(desc=label, total=total, initial=done, file=sys.stderr, leave=False, unit=" steps")
+
+    def step(self, says: str) -> None:
+        self.done += 1
+        if self.bar is not None:
+            self.bar.set_postfix_str(says, refresh=False)
+            self.bar.update()
+            return
+        now = time.monotonic()
+        if now - self.last > 5:
+            self.last = now
+            left = (now - self.started) / (self.done - self.first) * (self.total - self.done)
+            minutes, seconds = divmod(round(left), 60)
+            line = f"{self.label}: {self.done} of {self.total}, {says}, {minutes}:{seconds:02d} left"
+            print(line, file=sys.stderr, flush=True)
+
+    def print(self, line: str) -> None:
+        """A line to keep."""
+        if self.bar is not None:
+            self.bar.clear()
+        print(line, flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+@contextlib.contextmanager
+def ctrl_c() -> Iterator[Callable[[], bool]]:
+    """`with ctrl_c() as asked:` inside, Ctrl-C stops nothing but makes asked() true, so that what has been begun is
+    finished first. A second Ctrl-C stops at once.
+    """
+    times = 0
+
+    def note(*_: Any) -> None:
+        nonlocal times
+        times += 1
+        if times > 1:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: times > 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under their heads; the first column to the left, the others to the right."""
     widths = [max(len(str(line[i])) for line in [head, *rows]) for i in range(len(head))]
     print(f"\n{title}")
     for line in [head, ["-" * width for width in widths], *rows]:
-        cells = [str(cell).ljust(w) if i == 0 else str(cell).rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
+        first, *others = (str(cell) for cell in line)
+        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))]
         print("  ".join(cells).rstrip())
 
 
@@ -121,7 +192,8 @@ def pyplot() -> Any:
     plt.rcParams.update(
         {
             "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-            "grid.color": "#e6eaee", "axes.edgecolor": "#8793a0", "axes.axisbelow": True, "axes.titleweight": "bold", "legend.frameon": False,
+            "grid.color": "#e6eaee", "axes.edgecolor": "#8793a0", "axes.axisbelow": True,
+            "axes.titleweight": "bold", "legend.frameon": False,
             "savefig.dpi": 130, "figure.constrained_layout.use": True,
         }
     )  # fmt: skip
