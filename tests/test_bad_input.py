@@ -273,6 +273,11 @@ OPS_REFUSE = {
         r"gumbel_softmax of shape \(3,\): .*tau > 0, not 0\.0",
     ),
     "clip without bounds": (lambda: minigrad.clip(x(3)), ValueError, r"clip of shape \(3,\): needs low, high or both"),
+    "a reward for each choice, in another shape": (  # (2,) and (2, 1) would broadcast to all pairs
+        lambda: minigrad.reinforce(x(2), np.ones((2, 1))),
+        ValueError,
+        r"reinforce.*\(2,\).*\(2, 1\)",
+    ),
     # arguments
     "too many arguments": (lambda: minigrad.exp(x(3), x(3)), TypeError, r"exp.* takes 1 array"),
     "too few arguments": (lambda: minigrad.add(x(3)), TypeError, r"add.*needs b"),
@@ -333,6 +338,29 @@ def test_an_axis_out_of_range_is_refused(name):
 def test_an_empty_sequence_is_refused(name):
     with pytest.raises(ValueError, match=rf"^{name} of shape \(2, 0\): there are no scores: the sequence is empty"):
         SCORE_MAPS[name](x(2, 0))
+
+
+@every_map
+def test_a_single_score_without_an_axis_counts_as_a_row_of_one_or_is_refused(name):
+    try:
+        y = SCORE_MAPS[name](x())
+    except ValueError as error:
+        assert str(error).startswith(f"{name} of shape (): ")
+    else:
+        assert y.shape == () and y.item() == SCORE_MAPS[name](x(1)).data.item()
+
+
+@pytest.mark.parametrize("mask", [None, np.array([True, False, True])])
+@every_map
+def test_integer_scores_count_as_floats_or_are_refused_by_name(name, mask):
+    for scores in (np.array([[1, 5, 2]]), Tensor(np.array([[1, 5, 2]]))):
+        try:
+            y = SCORE_MAPS[name](scores, mask=mask)
+        except TypeError as error:
+            assert str(error).startswith(f"{name} of shape (1, 3): ") and "ufunc" not in str(error)
+        else:
+            expected = SCORE_MAPS[name](np.array([[1.0, 5.0, 2.0]]), mask=mask)
+            np.testing.assert_allclose(y.data, expected.data, rtol=1e-6)
 
 
 @pytest.mark.parametrize("causal", [False, True])

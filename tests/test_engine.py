@@ -791,6 +791,18 @@ def test_a_mask_changed_after_the_forward_pass_is_caught_or_harmless():
         np.testing.assert_array_equal(x.grad, again.grad)
 
 
+def test_an_index_changed_after_the_forward_pass_is_caught_or_harmless():
+    x, index = leaf([1.0, 2.0, 3.0]), Tensor(np.array([0, 1]), name="index")
+    y = x[index].sum()
+    index.data = np.array([2, 2])
+    try:
+        y.backward()
+    except RuntimeError as error:
+        assert "changed after the forward pass" in str(error)
+    else:
+        np.testing.assert_array_equal(x.grad, [1, 1, 0])
+
+
 def test_a_change_is_caught_before_a_retained_second_backward():
     w = leaf([1.0, 2.0])
     y = (w * w).sum()
