@@ -185,22 +185,23 @@ def test_an_empty_array_gets_an_empty_gradient():
 
 def on_a_small_stack(f):
     """Run f in a thread with a 256 kB stack and little Python recursion: whatever recurses over the graph dies."""
-    result, before, limit = [], threading.stack_size(256 * 1024), sys.getrecursionlimit()
+    result, stack_size, limit = [], threading.stack_size(256 * 1024), sys.getrecursionlimit()
 
     def run():
+        sys.setrecursionlimit(200)
         try:
             result.append((f(), None))
         except BaseException as error:
             result.append((None, error))
+        finally:
+            sys.setrecursionlimit(limit)
 
-    sys.setrecursionlimit(200)
     try:
         thread = threading.Thread(target=run)
         thread.start()
         thread.join()
     finally:
-        sys.setrecursionlimit(limit)
-        threading.stack_size(before)
+        threading.stack_size(stack_size)
     value, error = result[0]
     if error is not None:
         raise error
