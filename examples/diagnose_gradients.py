@@ -1,4 +1,4 @@
-"""Four classic accidents, and what `explain_grad` says of each: hard attention, saturated softmax, a severed graph, nan.
+"""Four classic accidents: hard attention, saturated softmax, a severed graph, nan; what `explain_grad` says of each.
 
 In each a small attention layer does not learn, and no error is raised. You will see the question, the answer, and the
 answer again after the repair. Takes about a second.
@@ -46,7 +46,7 @@ ACCIDENTS: list[tuple[str, Callable[[], mg.Tensor], str, Callable[[], mg.Tensor]
     ("Hard attention: argmax", lambda: loss(mg.hardmax), "softmax instead", lambda: loss(mg.softmax)),
     (
         "Saturated softmax: scores far too large",
-        lambda: loss(mg.softmax, scale=15),
+        lambda: loss(mg.softmax, scale=9),
         "scale the scores by 1/√d",
         lambda: loss(mg.softmax),
     ),

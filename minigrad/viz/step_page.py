@@ -85,6 +85,9 @@ def page_html(tape: Recording, root: Node, tokens: Sequence[str] | str | None, t
                 "parent": openable.index(call.around) if call.around else None,
                 "svg": re.sub(r"<style>.*?</style>\n", "", layout.Picture(dot(s, tape)).svg(), flags=re.DOTALL),
                 "steps": [box.id for box in s.boxes if box.kind not in ("leaf", "input")],
+                "inside": [
+                    box.id for box in s.boxes if call in path_to(box.around) and box.kind not in ("leaf", "input")
+                ],
                 "items": {box.id: number_of[_identity(box)] for box in s.boxes},
                 "opens": {box.id: openable.index(box.call) for box in s.boxes if box.call in openable},
                 "closes": {f"c{i}": openable.index(c.around) for i, c in enumerate(s.opened) if c.around},

@@ -1,0 +1,89 @@
+"""A recording keeps what ran: values, gradients, contributions."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import viz
+from minigrad.recording import Recording
+
+
+def leaf(value):
+    return mg.Tensor(np.asarray(value, np.float64), requires_grad=True, name="w")
+
+
+def test_values_gradients_and_contributions_of_each_node():
+    w = leaf([1.0, 2.0])
+    with viz.record() as tape:
+        y = w * w
+        loss = y.sum()
+        loss.backward()
+    np.testing.assert_array_equal(tape.values[y.node], [1, 4])
+    np.testing.assert_array_equal(tape.grads[y.node], [1, 1])
+    np.testing.assert_array_equal(tape.grads[w.node], [2, 4])
+    np.testing.assert_array_equal(tape.contributions[y.node], [[1, 2], [1, 2]])
+    assert tape.root is loss.node
+
+
+def test_leaves_are_kept_as_they_were_before_an_update():
+    w = leaf([1.0, 2.0])
+    with viz.record() as tape:
+        loss = (w * 3.0).sum()
+        loss.backward()
+        w.data = [9.0, 9.0]
+    np.testing.assert_array_equal(tape.values[w.node], [1, 2])
+    np.testing.assert_array_equal(tape.inputs(loss.node.parents[0])[0], [1, 2])
+
+
+def test_of_two_backward_passes_the_last_counts():
+    w = leaf(1.0)
+    with viz.record() as tape:
+        (w * 2.0).backward()
+        second = w * 5.0
+        second.backward()
+    assert tape.root is second.node and tape.grads[w.node] == 5
+    assert set(tape.contributions) == {second.node}
+
+
+def test_a_second_pass_through_the_same_graph_is_a_new_pass():
+    w = leaf(1.0)
+    with viz.record() as tape:
+        y = mg.exp(w * 2.0)
+        y.backward(retain_graph=True)
+        y.backward(3.0)
+    assert tape.grads[y.node] == 3
+
+
+def test_ops_under_no_grad_leave_an_event_but_no_value():
+    w = leaf(1.0)
+    with viz.record() as tape, mg.no_grad():
+        mg.exp(w)
+    assert [event.name for event in tape.events] == ["exp"] and not tape.calls
+
+
+def test_events_know_the_line_that_called_the_op():
+    with viz.record() as tape:
+        mg.exp(leaf(1.0))  # this line
+    assert "test_recording.py" in str(tape.events[0].line) and str(tape.events[0].line).endswith("# this line")
+
+
+def test_nothing_is_recorded_outside():
+    with viz.record() as tape:
+        pass
+    mg.exp(leaf(1.0))
+    assert tape.events == []
+
+
+def test_weights_are_found_where_there_are_some():
+    scores = leaf([[1.0, 2.0], [3.0, 1.0]])
+    with mg.watch(Recording()) as tape:
+        soft, logs, over_rows = mg.softmax(scores), mg.log_softmax(scores), mg.softmax(scores, axis=0)
+    np.testing.assert_array_equal(tape.weights(soft.node), soft.data)
+    assert tape.weights(logs.node) is None and tape.weights(over_rows.node) is None
+
+
+def test_an_exception_inside_still_ends_the_recording():
+    with pytest.raises(ZeroDivisionError), viz.record() as tape:
+        raise ZeroDivisionError
+    mg.exp(leaf(1.0))
+    assert tape.events == []

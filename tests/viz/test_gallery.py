@@ -1,0 +1,52 @@
+"""The pictures in examples/gallery are those that examples/draw_graph.py draws today."""
+
+import re
+import sys
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+GALLERY = EXAMPLES / "gallery"
+AGAIN = "run: python examples/draw_graph.py --out examples/gallery"
+
+sys.path.insert(0, str(EXAMPLES))
+import draw_graph  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return draw_graph.pictures()
+
+
+def test_no_picture_is_stale(pictures):
+    for name, picture in pictures.items():
+        stored = (GALLERY / f"{name}.dot").read_text(encoding="utf-8")
+        assert picture.source == stored, f"{name} has changed; {AGAIN}"
+
+
+def test_each_svg_shows_what_its_dot_file_says(pictures):
+    for name in pictures:
+        svg = (GALLERY / f"{name}.svg").read_text(encoding="utf-8")
+        dot = (GALLERY / f"{name}.dot").read_text(encoding="utf-8")
+        drawn = [unescape(text) for text in re.findall(r"<text [^>]*>(.*?)</text>", svg)]
+        said = [line for label in re.findall(r'label="(.*?)" ', dot) for line in label.split("\\n")]
+        assert sorted(drawn) == sorted(said), f"{name}.svg is not {name}.dot; {AGAIN}"
+
+
+def test_the_gallery_is_small_and_names_no_machine(pictures):
+    stray = {path.name for path in GALLERY.iterdir() if path.suffix in (".dot", ".svg")}
+    assert stray == {f"{name}{ending}" for name in pictures for ending in (".dot", ".svg")}
+    for path in GALLERY.iterdir():
+        assert path.stat().st_size < (
+            500_000 if path.suffix == ".html" else 200_000 if path.suffix == ".png" else 100_000
+        )
+        if path.suffix != ".png":
+            assert str(EXAMPLES.parent) not in path.read_text(encoding="utf-8")
+
+
+def test_the_example_writes_all_files(tmp_path, capsys):
+    results = draw_graph.main(["--out", str(tmp_path), "--json", str(tmp_path / "figures.json")])
+    assert {"soft_and_hard.svg", "gpt.svg"} <= set(results["files"]) or "instead of" in capsys.readouterr().err
+    assert (tmp_path / "figures.json").exists()
