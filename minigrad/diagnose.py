@@ -80,6 +80,8 @@ def _explain(recording: Recording, parameter: Tensor, root: Node | None) -> Expl
     if grad is None:
         return Explanation("not reached", f"not reached: {_not_reached(who, leaf, root, recording)}")
     assert root is not None
+    if any(node not in recording.calls for node in _between(leaf, root)):
+        raise RuntimeError("a part of the forward pass ran outside the recording: put it inside the `with` as well")
     if not np.isfinite(grad).all():
         told = f"{_kind(grad)}: in the gradient of {who} {_share(grad)}."
         return Explanation("nan", f"{told} {_first_bad(recording)}")

@@ -271,6 +271,11 @@ def test_a_recording_can_be_asked_too():
         mg.exp(w)
     with pytest.raises(RuntimeError, match="no backward pass in this recording"):
         forward_only.explain(w)
+    y = mg.exp(w)
+    with viz.record() as half:
+        y.sum().backward()
+    with pytest.raises(RuntimeError, match="a part of the forward pass ran outside the recording"):
+        half.explain(w)
 
 
 def test_bad_input_gets_one_clear_sentence():

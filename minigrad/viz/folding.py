@@ -400,7 +400,9 @@ def values_text(a: Array) -> str:
         return ", ".join(number(x) for x in a.ravel().tolist())
     a = a.astype(np.float64)
     mean, spread = float(a.mean()), float(a.std())
-    if abs(mean) < 1e-6 * spread:  # rounding
+    if spread <= 1e-9 * abs(mean):  # rounding, here and below
+        return f"all {number(mean)}"
+    if abs(mean) < 1e-6 * spread:
         mean = 0.0
     return f"{number(mean)} ± {number(spread)}"
 

@@ -21,6 +21,7 @@ from minigrad.viz.layout import write
 
 INK, NEGATIVE, NAN = (20, 82, 148), (200, 90, 0), (214, 0, 160)  # opaque for the largest weight, transparent for 0
 LETTER = 6.4  # how wide a letter of the labels is, about, in pixels
+FEW = 40 * 40  # squares: so many are drawn one by one
 GAP = 22  # between heads
 LONG = 60  # tokens, beyond which not all are named
 WIDTH = 900  # of the picture at most; then heads continue on the next row
@@ -61,7 +62,7 @@ def heatmap(
     *,
     title: str | None = None,
 ) -> Heatmap:
-    """Draw who attends to what: a row for each query, a column for each key, the darker the larger the weight.
+    """Draw who attends to what: a row for each query, a column for each key, the stronger its color the larger the weight.
 
     Arguments:
         weights: (Tq, Tk), or (n_heads, Tq, Tk) for one map a head. Of a batch (B, n_heads, Tq, Tk) take one entry.
@@ -69,7 +70,7 @@ def heatmap(
         keys: the tokens of the columns; left out, they are the queries where Tq = Tk.
         title: written above.
 
-    Up to 60 tokens all are named, with larger squares the fewer there are. Beyond that every few are, and darkness
+    Up to 60 tokens all are named, with larger squares the fewer there are. Beyond that every few are, and color
     grows with the square root of a weight, since many small ones would be too pale to see. The scale is shared by all
     heads and written below. nan is pink, a negative weight orange.
 
@@ -112,10 +113,10 @@ def heatmap(
         if column == 0:
             out += _labels(queries, cell, False)
         out += _labels(keys, cell, True)
-        out += _squares(w[h], scale, cell, queries, keys)
+        out += _squares(w[h], scale, cell, queries, keys, w.size <= FEW)
         out.append("</g>")
     height = top + n_rows * (map_height + above + GAP) + 4
-    note = f"darkest: {number(scale)}{', darkness by square root' if n_keys > LONG else ''}"
+    note = f"strongest: {number(scale)}{', color by square root' if n_keys > LONG else ''}"
     out.append(f'<text class="note" x="{8 + left:g}" y="{height - 8:g}">{note}</text>')
     width = max(16 + left + per_row * (map_width + GAP) - GAP, 24 + left + LETTER * len(note))
     style = f"<style>{STYLE}@media (prefers-color-scheme: dark) {{{DARK}}}</style>"
@@ -158,14 +159,14 @@ def _labels(tokens: Sequence[str] | str | None, cell: float, columns: bool) -> l
     return out
 
 
-def _squares(w: Array, scale: float, cell: float, queries: Any, keys: Any) -> list[str]:
+def _squares(w: Array, scale: float, cell: float, queries: Any, keys: Any, one_by_one: bool) -> list[str]:
     """Few squares one by one, each telling its weight when pointed at; many as an image, which stays small."""
     n_queries, n_keys = w.shape
     width, height = n_keys * cell, n_queries * cell
     out = [f'<rect class="map" width="{width:g}" height="{height:g}"/>']
     # Of the largest, the share, or for long inputs its square root.
     dark = np.sign(w) * np.sqrt(np.abs(w) / scale) if n_keys > LONG else w / scale
-    if w.size > 40 * 40:
+    if not one_by_one:
         out.append(
             f'<image class="squares" width="{width:g}" height="{height:g}" style="image-rendering: pixelated" '
             f'href="data:image/png;base64,{base64.b64encode(_png(dark)).decode()}"/>'

@@ -1,6 +1,6 @@
 "use strict";
 // A view is a picture with some modules opened; its steps are the boxes of that picture, forward and then backward.
-const { views, items, ops, backward } = JSON.parse(document.getElementById("data").textContent);
+const { views, items, maps, ops, backward } = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
 let view = 0;
 let step = 0; // 0 ... n-1 forward, n ... 2n-1 backward
@@ -123,10 +123,12 @@ function show() {
   const slider = at("slider");
   slider.max = count() - 1;
   slider.value = step;
-  const item = items[views[view].items[now]];
-  slider.setAttribute("aria-valuetext", `${back ? "backward" : "forward"}, ${item.title}`);
+  const which = back ? step - n + 1 : step + 1;
+  const told = `${back ? "backward" : "forward"} ${which} of ${n}: ${at(now).querySelector(".title").textContent}`;
+  slider.setAttribute("aria-valuetext", told);
+  at("status").textContent = told;
   intoSight(at(chosen || now));
-  writePanel(chosen || now, back, back ? step - n + 1 : step + 1, n);
+  writePanel(chosen || now, back, which, n);
   history.replaceState(null, "", `#${view},${step}`);
 }
 
@@ -148,20 +150,20 @@ function writePanel(id, back, which, n) {
   const way = back ? "backward" : "forward";
   const phase = chosen ? `<span class="phase chosen">chosen</span>` : `<span class="phase ${way}">${way} ${which} of ${n}</span>`;
   const opens = id in views[view].opens ? `<p><button id="open">open ${item.title} (Enter)</button></p>` : "";
-  let html = `${phase}<h2></h2><p class="where">${item.where ? "in " + item.where : ""}</p>${opens}`;
+  let html = `${phase}<h2>${item.title}</h2><p class="where">${item.where ? "in " + item.where : ""}</p>${opens}`;
+  const weights = item.maps.map((n) => maps[n]).join("");
   const numbers = back ? item.backward : item.forward;
   if (op && !back) {
-    html += `<div class="lit-part forward">${op.formula}</div>${item.maps}${numbers}`;
+    html += `<div class="lit-part forward">${op.formula}</div>${weights}${numbers}`;
     html += part("Backward", op.backward, false, "backward") + part("Notes", op.notes, false);
   } else if (op) {
     html += `<div class="lit-part backward">${op.backward}</div>${numbers}`;
-    html += part("Forward", op.formula + item.forward, false, "forward") + item.maps + part("Notes", op.notes, false);
+    html += part("Forward", op.formula + item.forward, false, "forward") + weights + part("Notes", op.notes, false);
   } else {
-    html += item.maps + numbers;
+    html += weights + numbers;
   }
   if (op && op.code) html += part("Code", op.code, true);
   at("panel").innerHTML = html;
-  at("panel").querySelector("h2").textContent = item.title;
   at("panel").scrollTop = 0;
   at("panel").style.setProperty("--now", `var(--${way})`);
   for (const line of at("panel").querySelectorAll(".code span")) {
@@ -188,9 +190,7 @@ function play() {
 
 const keys = {
   ArrowRight: () => move(step + 1),
-  ArrowDown: () => move(step + 1),
   ArrowLeft: () => move(step - 1),
-  ArrowUp: () => move(step - 1),
   Home: () => move(0),
   End: () => move(count() - 1),
   Enter: () => { if (lit() in views[view].opens) choose(lit()); },

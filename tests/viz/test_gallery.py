@@ -1,11 +1,14 @@
 """The pictures in examples/gallery are those that examples/draw_graph.py draws today."""
 
+import json
 import re
 import sys
 from html import unescape
 from pathlib import Path
 
 import pytest
+
+from minigrad.viz.op_page import op_page
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GALLERY = EXAMPLES / "gallery"
@@ -33,6 +36,13 @@ def test_each_svg_shows_what_its_dot_file_says(pictures):
         drawn = [unescape(text) for text in re.findall(r"<text [^>]*>(.*?)</text>", svg)]
         said = [line for label in re.findall(r'label="(.*?)" ', dot) for line in label.split("\\n")]
         assert sorted(drawn) == sorted(said), f"{name}.svg is not {name}.dot; {AGAIN}"
+
+
+def test_the_step_page_shows_formulas_and_code_as_they_are_now():
+    text = (GALLERY / "walk.html").read_text(encoding="utf-8")
+    data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+    for name, page in data["ops"].items():
+        assert page == op_page(name), f"walk.html shows an older {name}; {AGAIN}"
 
 
 def test_the_gallery_is_small_and_names_no_machine(pictures):

@@ -34,12 +34,12 @@ def test_each_weight_above_0_is_a_square_that_tells_its_value():
 def test_each_head_has_its_map_and_all_share_one_scale():
     svg = parse(viz.heatmap(np.stack([CAUSAL / 2, CAUSAL]), WORDS))
     assert svg.count('class="map"') == 2 and "head 1" in svg
-    assert "darkest: 1" in svg
+    assert "strongest: 1" in svg
     assert re.findall(r'fill-opacity="(.*?)"', svg)[0] == "0.5"
 
 
 def test_a_tensor_of_one_batch_entry_is_fine():
-    assert "darkest" in parse(viz.heatmap(mg.softmax(mg.Tensor(np.zeros((2, 3, 3)), requires_grad=True)), WORDS))
+    assert "strongest" in parse(viz.heatmap(mg.softmax(mg.Tensor(np.zeros((2, 3, 3)), requires_grad=True)), WORDS))
 
 
 def test_strings_are_characters_and_markup_is_escaped():

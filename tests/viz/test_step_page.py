@@ -105,6 +105,15 @@ def test_an_op_without_source_or_docstring_still_has_a_page(tmp_path):
     assert viz.page(tape, tmp_path / "p.html").exists()
 
 
+def test_names_are_text_not_markup(tmp_path):
+    w = mg.Tensor([1.0], requires_grad=True, name="<b>w</b></script><!--")
+    with viz.record() as tape:
+        mg.exp(w).sum().backward()
+    path = viz.page(tape, tmp_path / "p.html", title="<i>")
+    assert "<b>w" not in str(data_of(path)["items"])
+    assert path.read_text(encoding="utf-8").count("</script>") == 2 and "<title>&lt;i&gt;" in path.read_text()
+
+
 def test_without_backward_it_shows_forward_only(tmp_path):
     w = mg.Tensor([1.0], requires_grad=True)
     with viz.record() as tape:
@@ -120,6 +129,10 @@ def test_bad_input_gets_one_clear_sentence(tmp_path, monkeypatch):
         viz.page(tape, tmp_path / "walk.html", tokens="hello")
     with pytest.raises(OSError, match="cannot write"):
         viz.page(tape, tmp_path / "nowhere" / "walk.html")
+    y = mg.exp(mg.Tensor([1.0], requires_grad=True))
+    with viz.record() as part, pytest.raises(ValueError, match="exp ran outside the recording"):
+        y.sum().backward()
+        viz.page(part, tmp_path / "walk.html")
     with viz.record() as empty:
         mg.exp(mg.Tensor([1.0]))
     with pytest.raises(ValueError, match="nothing to show"):
