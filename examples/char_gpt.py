@@ -216,11 +216,12 @@ def write(model: nn.GPT, vocabulary: text.Vocabulary, args: argparse.Namespace, 
     prompt = args.prompt
     if prompt is None:
         prompt = "\n" if "\n" in vocabulary.characters else vocabulary.characters[0]
-    ids = model.generate(
-        vocabulary.encode(prompt), n, temperature=args.temperature, top_k=args.top_k,
-        rng=np.random.default_rng(args.seed),
-    )  # fmt: skip
-    return vocabulary.decode(ids)
+    try:
+        ids = vocabulary.encode(prompt)
+    except ValueError as error:
+        raise ValueError(f"--prompt: {error}") from error
+    rng = np.random.default_rng(args.seed)
+    return vocabulary.decode(model.generate(ids, n, temperature=args.temperature, top_k=args.top_k, rng=rng))
 
 
 def flag(name: str) -> str:
