@@ -63,6 +63,7 @@ class Recording(Observer):
     grads          Node -> the gradient of its output, from the last backward pass that came by
     contributions  Node -> what it sent to each of its inputs in that pass (None: nothing)
     calls          Node -> the Event that made it, with the arguments as they were given
+    parameters     the leaves that were given as a Parameter, or another kind of Tensor
     events         all Events in order, also those that left no Node (no_grad, detach)
     root           the Node from which the last backward pass started; before that, None
     """
@@ -72,6 +73,7 @@ class Recording(Observer):
         self.grads: dict[Node, Array] = {}
         self.contributions: dict[Node, list[Array | None]] = {}
         self.calls: dict[Node, Event] = {}
+        self.parameters: set[Node] = set()
         self.events: list[Event] = []
         self.root: Node | None = None
         self._last: Node | None = None  # where backward was last seen
@@ -83,6 +85,8 @@ class Recording(Observer):
         for a in args:
             if isinstance(a, Tensor) and isinstance(a.node, Leaf) and a.node not in self.values:
                 self.values[a.node] = a.data.copy()
+                if type(a) is not Tensor:
+                    self.parameters.add(a.node)
         if result.node is not None:
             self.values[result.node] = result.data
             self.calls[result.node] = event

@@ -6,6 +6,8 @@ one. Written as DOT, the language of Graphviz; `layout.py` turns that into SVG.
 
 from __future__ import annotations
 
+import math
+
 from minigrad.engine import Tensor
 from minigrad.recording import Array, Recording
 from minigrad.viz.folding import (
@@ -126,7 +128,7 @@ def box_lines(box: Box, tape: Recording | None) -> list[str]:
     elif value is None or box.shape != ():
         lines.append(shape)
     if box.call is not None:
-        parameters = count(sum(_size(leaf.shape) for leaf in box.leaves), "parameter") if box.leaves else ""
+        parameters = count(sum(math.prod(leaf.shape) for leaf in box.leaves), "parameter") if box.leaves else ""
         ops = count(len(box.ops), "op") if op is None else ""
         lines += [" · ".join(filter(None, (ops, parameters)))] if ops or parameters else []
     if value is not None:
@@ -154,13 +156,6 @@ def _value(box: Box, tape: Recording | None) -> Array | None:
     if box.kind == "input":
         return box.array
     return tape.values.get(box.node) if tape is not None and box.node is not None else None
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
 
 
 def tooltip_of(box: Box) -> list[str]:

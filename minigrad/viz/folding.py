@@ -193,11 +193,11 @@ def sketch(h: History, opened: Callable[[Call], bool], tape: Recording | None = 
         else:
             box_of[node] = Box("op", op_title(node), call, node, ops=[node])
             boxes.append(box_of[node])
-    _add_leaves(nodes, boxes, box_of, innermost, shown_in, everything)
+    _add_leaves(h, boxes, box_of, tape)
 
     edges = _edges(nodes, boxes, box_of, tape)
-    if root.shape == () or math.prod(root.shape) == 1:
-        box_of[root].kind = "loss" if box_of[root].kind != "leaf" else "leaf"
+    if math.prod(root.shape) == 1 and root.op is not None:
+        box_of[root].kind = "loss"
     # Oldest first; what has no Node (an input) stands just before its first use.
     boxes.sort(key=lambda box: box.node.created if box.node else _first_use(box, edges))
     order = {box: i for i, box in enumerate(boxes)}
@@ -209,28 +209,25 @@ def sketch(h: History, opened: Callable[[Call], bool], tape: Recording | None = 
     return Sketch(root, everything, boxes, edges, frames)
 
 
-def _add_leaves(
-    nodes: list[Node],
-    boxes: list[Box],
-    box_of: dict[Node, Box],
-    innermost: dict[Node, Call],
-    shown_in: dict[Call, Box],
-    everything: Call,
-) -> None:
-    """A leaf that only one folded module uses is counted there; any other is a box, as far inside as its uses allow."""
-    users: dict[Node, list[Node]] = {node: [] for node in nodes if node.op is None}
-    for node in nodes:
+def _add_leaves(h: History, boxes: list[Box], box_of: dict[Node, Box], tape: Recording | None) -> None:
+    """A parameter that only one folded module uses is counted there; any other leaf is a box, as far inside as it may.
+
+    Without a recording a leaf that has a name passes for a parameter.
+    """
+    users: dict[Node, list[Node]] = {node: [] for node in h.nodes if node.op is None}
+    for node in h.nodes:
         for parent in node.parents:
             if parent.op is None:
                 users[parent].append(node)
     for leaf, ops in users.items():
         assert isinstance(leaf, Leaf)
         homes = {box_of[op] for op in ops}
-        if len(homes) == 1 and (home := homes.pop()).kind == "module":
+        is_parameter = leaf.name is not None if tape is None else leaf in tape.parameters
+        if is_parameter and len(homes) == 1 and (home := homes.pop()).kind == "module":
             home.leaves.append(leaf)
             box_of[leaf] = home
             continue
-        arounds = [_path(box_of[op].around) for op in ops] or [[everything]]
+        arounds = [_path(box_of[op].around) for op in ops] or [[h.calls]]
         shared = [level[0] for level in zip(*arounds, strict=False) if all(call is level[0] for call in level)]
         box_of[leaf] = Box("leaf", leaf.name or "leaf", shared[-1], leaf)
         boxes.append(box_of[leaf])

@@ -62,7 +62,7 @@ def heatmap(
     *,
     title: str | None = None,
 ) -> Heatmap:
-    """Draw who attends to what: a row for each query, a column for each key, the stronger its color the larger the weight.
+    """Draw who attends to what: a row for each query, a column for each key, a stronger color for a larger weight.
 
     Arguments:
         weights: (Tq, Tk), or (n_heads, Tq, Tk) for one map a head. Of a batch (B, n_heads, Tq, Tk) take one entry.

