@@ -8,7 +8,7 @@
 It learns from nothing but the text. The piece "llo wo" asks five questions at once:
 
     seen     l   ll   llo   llo_   llo_w
-    answer   l   o    _     w      o
+    answer   l   o    _     w      o               (_ is a space)
 
 and the loss is the mean of −ln p(answer), in nats (divided by ln 2: bits per character). The last tenth of the text
 is kept for validation: nothing is learned from it.
@@ -24,6 +24,7 @@ The setting is nanoGPT's for a CPU. Takes about 2 minutes; --quick less than 20 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import itertools
 import math
@@ -76,10 +77,15 @@ QUICK = {"n_layers": 2, "d_model": 64, "block_size": 32, "steps": 800, "warmup":
 
 
 class Run:
-    """A model in training, with all that changes from step to step. Raises ValueError for settings that cannot be."""
+    """A model in training, with all that changes from step to step.
 
-    def __init__(self, settings: Settings, source: str) -> None:
+    Raises ValueError for settings that cannot be, and what `text.load` raises.
+    """
+
+    def __init__(self, settings: Settings, text_file: str | None) -> None:
         s = self.settings = settings
+        source = self.source = text.load(text_file)
+        self.text_file, self.sha256 = text_file, hashlib.sha256(source.encode()).hexdigest()
         self.vocabulary = text.Vocabulary.from_text(source)
         train, self.validation = text.split(self.vocabulary.encode(source), 0.9)
         if len(self.validation) <= s.block_size:
@@ -97,7 +103,6 @@ class Run:
         self.done = 0  # steps
         self.training_loss: list[float] = []
         self.validation_loss: list[tuple[int, float]] = []
-        self.sha256 = hashlib.sha256(source.encode()).hexdigest()
 
     def learning_rate(self, step: int) -> float:
         s = self.settings
@@ -124,13 +129,13 @@ class Run:
         self.model.train()
         self.validation_loss.append((self.done, statistics.fmean(losses)))
 
-    def save(self, path: Path, text_file: str | None) -> None:
+    def save(self, path: Path) -> None:
         checkpoint.save(
             path, self.model, step=self.done, optimizer=self.optimizer,
             generators={"model": self.model_rng, "data": self.data_rng},
             config=asdict(self.config), vocabulary=self.vocabulary.characters,
             notes={
-                "settings": asdict(self.settings), "text": text_file, "sha256": self.sha256,
+                "settings": asdict(self.settings), "text": self.text_file, "sha256": self.sha256,
                 "training_loss": self.training_loss, "validation_loss": self.validation_loss,
             },
         )  # fmt: skip
@@ -142,17 +147,13 @@ class Run:
         self.validation_loss = [(step, loss) for step, loss in saved.notes["validation_loss"]]
 
 
-def train(run: Run, path: Path, text_file: str | None) -> float:
-    """Make the steps that are left, or those until Ctrl-C. Returns how many characters were learned from in a second.
-
-    Only steps count as time, validation does not.
-    """
+def train(run: Run, path: Path) -> float:
+    """Make the steps that are left, or those until Ctrl-C. Returns the tokens per second, validation not counted."""
     s = run.settings
     first, seconds, rate = run.done, 0.0, 0.0
-    meter = story.Meter("training", s.steps, run.done)
     if run.done == 0:
         run.validate()
-    with story.ctrl_c() as stop:
+    with story.ctrl_c() as stop, contextlib.closing(story.Meter("training", s.steps, run.done)) as meter:
         while run.done < s.steps and not stop():
             started = time.perf_counter()
             run.step()
@@ -161,19 +162,17 @@ def train(run: Run, path: Path, text_file: str | None) -> float:
             meter.step(f"loss {statistics.fmean(run.training_loss[-20:]):.3f}, {rate:,.0f} tokens/s")
             if run.done % s.evaluate_every == 0 or run.done == s.steps:
                 run.validate()
-                run.save(path, text_file)
-                recent = statistics.fmean(run.training_loss[-s.evaluate_every :])
-                meter.print(
-                    f"step {run.done:5}   loss in training {recent:.3f}, in validation {run.validation_loss[-1][1]:.3f}"
-                )
+                run.save(path)
+                training = statistics.fmean(run.training_loss[-s.evaluate_every :])
+                validation = run.validation_loss[-1][1]
+                meter.print(f"step {run.done:5}   loss in training {training:.3f}, in validation {validation:.3f}")
         if run.done < s.steps:
-            run.save(path, text_file)
-    meter.close()
+            run.save(path)
     return rate
 
 
-def resumed(path: Path, given: dict[str, Any], text_file: str | None) -> tuple[Run, str, str | None]:
-    """The run in a checkpoint, its text, and the file of that text."""
+def resumed(path: Path, given: dict[str, Any], text_file: str | None) -> Run:
+    """The run in a checkpoint. Raises ValueError where the settings or the text that were given are others."""
     saved = checkpoint.load(path)
     try:
         settings = Settings(**saved.notes["settings"])
@@ -185,16 +184,14 @@ def resumed(path: Path, given: dict[str, Any], text_file: str | None) -> tuple[R
                 f"{path} was trained with {name} = {getattr(settings, name)}, not {value}: leave "
                 f"{flag(name)} out to go on with it, or choose another --out and leave --resume out to begin anew"
             )
-    text_file = text_file or saved.notes["text"]
-    source = text.load(text_file)
-    run = Run(settings, source)
+    run = Run(settings, text_file or saved.notes["text"])
     if run.sha256 != saved.notes["sha256"]:
         raise ValueError(
-            f"{path} was trained on another text than {text_file or 'the help of this Python'} "
+            f"{path} was trained on another text than {run.text_file or 'the help of this Python'} "
             f"(sha256 {saved.notes['sha256'][:12]}, not {run.sha256[:12]}): give that one with --text"
         )
     run.go_on_from(saved)
-    return run, source, text_file
+    return run
 
 
 def sample(args: argparse.Namespace) -> dict[str, Any]:
@@ -206,13 +203,13 @@ def sample(args: argparse.Namespace) -> dict[str, Any]:
     except TypeError:
         raise ValueError(f"{args.sample} is a checkpoint, but not one of a GPT on characters") from None
     saved.restore(model)
-    written = write(model, vocabulary, args, args.length)
+    written = write(model, vocabulary, args, args.length, args.seed)
     print(written)
     return {"sample": written}
 
 
-def write(model: nn.GPT, vocabulary: text.Vocabulary, args: argparse.Namespace, n: int) -> str:
-    """The prompt and n characters that continue it."""
+def write(model: nn.GPT, vocabulary: text.Vocabulary, args: argparse.Namespace, n: int, seed: int | None) -> str:
+    """The prompt and n characters that continue it; without a seed others every time."""
     prompt = args.prompt
     if prompt is None:
         prompt = "\n" if "\n" in vocabulary.characters else vocabulary.characters[0]
@@ -220,7 +217,7 @@ def write(model: nn.GPT, vocabulary: text.Vocabulary, args: argparse.Namespace, 
         ids = vocabulary.encode(prompt)
     except ValueError as error:
         raise ValueError(f"--prompt: {error}") from error
-    rng = np.random.default_rng(args.seed)
+    rng = np.random.default_rng(seed)
     return vocabulary.decode(model.generate(ids, n, temperature=args.temperature, top_k=args.top_k, rng=rng))
 
 
@@ -246,42 +243,31 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         group.add_argument(flag(f.name), type=type(f.default), metavar="N", help=f"{f.default}{quick}")
     args = parser.parse_args(argv)
     try:
-        return sample(args) if args.sample else train_and_show(parser, args)
+        if args.sample:
+            return sample(args)
+        story.check_writable(parser, args)
+        run, path = prepare(args)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    except FloatingPointError as error:
-        parser.exit(1, f"training diverged: {error}. Try a smaller --lr\n")
-
-
-def train_and_show(parser: argparse.ArgumentParser, args: argparse.Namespace) -> dict[str, Any]:
-    story.check_writable(parser, args)
-    name = "char_gpt_quick" if args.quick else "char_gpt"
-    path, text_file = args.out / f"{name}.npz", args.text
-    given = {f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None}
-    if args.resume:
-        run, source, text_file = resumed(path, given, text_file)
-    else:
-        source = text.load(text_file)
-        run = Run(Settings(**{**(QUICK if args.quick else {}), **given}), source)
-    write(run.model, run.vocabulary, args, min(args.length, 1))  # a bad prompt is found now, not after training
-    if path.exists() and not args.resume:
-        print(f"{path} is there already and will be replaced; --resume would go on from it")
 
     s, n = run.settings, sum(p.size for p in run.model.parameters())
     print(
-        f"{text_file or f'the help of Python {platform.python_version()}'}: {len(source):,} characters, "
+        f"{run.text_file or f'the help of Python {platform.python_version()}'}: {len(run.source):,} characters, "
         f"{len(run.vocabulary)} different. {n:,} parameters, steps {run.done} to {s.steps}"
     )
-    rate = train(run, path, text_file)
+    try:
+        rate = train(run, path)
+    except FloatingPointError as error:
+        parser.exit(1, f"training diverged at step {run.done + 1}: {error}. Try a smaller --lr\n")
     if run.done < s.steps:
         command = ["python", sys.argv[0], "--resume", *(["--quick"] if args.quick else []), "--out", str(args.out)]
         print(f"\nstopped after step {run.done} of {s.steps}; saved. To go on:\n    {shlex.join(command)}")
         raise SystemExit(130)
 
-    written = write(run.model, run.vocabulary, args, args.length)
+    written = write(run.model, run.vocabulary, args, args.length, s.seed)
     print(f"\n{'-' * 20} a sample, temperature {args.temperature} {'-' * 20}\n{written}\n{'-' * 62}\n")
     loss, bits = run.validation_loss[-1][1], run.validation_loss[-1][1] / math.log(2)
-    entropies = {"unigram": text.unigram_entropy(source), "bigram": text.bigram_entropy(source)}
+    entropies = {"unigram": text.unigram_entropy(run.source), "bigram": text.bigram_entropy(run.source)}
     print(
         f"Validation loss {loss:.3f} nats, {bits:.2f} bits per character. From the last character alone one needs "
         f"{entropies['bigram']:.2f} (bigram entropy), from none {entropies['unigram']:.2f}."
@@ -289,14 +275,28 @@ def train_and_show(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     if rate:
         print(f"{rate:,.0f} tokens/s while training.")
     print(f"checkpoint: {path}")
-    draw(run, entropies, args.out / f"{name}.png")
+    draw(run, entropies, path.with_suffix(".png"))
     results = {
-        "settings": asdict(s), "text": text_file, "characters": len(source), "sha256": run.sha256, "parameters": n,
-        "entropies": entropies, "training_loss": run.training_loss, "validation_loss": run.validation_loss,
-        "tokens_per_second": rate, "sample": written,
+        "settings": asdict(s), "text": run.text_file, "characters": len(run.source), "sha256": run.sha256,
+        "parameters": n, "entropies": entropies, "training_loss": run.training_loss,
+        "validation_loss": run.validation_loss, "tokens_per_second": rate, "sample": written,
     }  # fmt: skip
     story.write_json(args.json, results)
     return results
+
+
+def prepare(args: argparse.Namespace) -> tuple[Run, Path]:
+    """The run, begun or gone on with, and its checkpoint's path. What is wrong with the flags shows here."""
+    path = args.out / ("char_gpt_quick.npz" if args.quick else "char_gpt.npz")
+    given = {f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None}
+    if args.resume:
+        run = resumed(path, given, args.text)
+    else:
+        run = Run(Settings(**{**(QUICK if args.quick else {}), **given}), args.text)
+    write(run.model, run.vocabulary, args, min(args.length, 1), seed=0)  # a bad prompt must not wait for training's end
+    if path.exists() and not args.resume:
+        print(f"{path} is there already and will be replaced; --resume would go on from it")
+    return run, path
 
 
 def draw(run: Run, entropies: dict[str, float], path: Path) -> None:

@@ -332,7 +332,7 @@ def clip_grad_norm(parameters: Optimizer | Iterable[Tensor], max_norm: float) ->
     """Shrink all gradients by one factor so that their norm, taken as one vector, is at most `max_norm`.
 
     Returns the norm before. Give it the optimizer rather than the parameters: its gradients lie side by side, and the
-    norm is one dot product.  (Pascanu, Mikolov & Bengio 2013)
+    norm is one dot product.  (Pascanu, Mikolov & Bengio 2013; PyTorch's function divides by norm + 1e-6.)
 
     Raises FloatingPointError for a gradient with nan or inf in it, naming the parameter: one step with it would spoil
     every parameter.

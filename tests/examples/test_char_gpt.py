@@ -109,7 +109,8 @@ def test_a_run_that_diverges_says_so(tiny, capsys):
     with pytest.raises(SystemExit) as stopped, np.errstate(all="ignore"):
         char_gpt.main([*tiny("out"), "--lr", "1e30", "--warmup", "0"])
     assert stopped.value.code == 1
-    assert re.search(r"training diverged: the gradient of .* has nan or inf.* smaller --lr", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.search(r"training diverged at step \d+: the gradient of .* has nan or inf.* smaller --lr", said)
 
 
 # --- stopping and going on -------------------------------------------------------------------------------------------
