@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import story
 
 import minigrad as mg
+import story
 from minigrad import nn, optim, text
 
 
@@ -274,7 +274,11 @@ def report(results: dict[str, Any]) -> None:
         ["weights", "bits per character", "drift of query and key weights"],
         [
             *(
-                [name, story.spread([r["bits"] for r in runs], "{:.2f}"), story.spread([r["drift"] for r in runs], "{:.3g}")]
+                [
+                    name,
+                    story.spread([r["bits"] for r in runs], "{:.2f}"),
+                    story.spread([r["drift"] for r in runs], "{:.3g}"),
+                ]
                 for name, runs in results["text"].items()
             ),
             ["(the text's own) bigram entropy", f"{source['bigram']:.2f}", ""],
@@ -298,10 +302,18 @@ def in_words(results: dict[str, Any]) -> list[str]:
         lines.append(
             f"N = {n}: softmax answers {median(soft, 'accuracy'):.1f} % and argmax {median(hard, 'accuracy'):.1f} % "
             f"(a random route {random_route(int(n)):.1f} %, uniform pooling {pooled:.1f} %). "
-            + ("Argmax's query and key tables are bit for bit what they were at the start" if still else "ARGMAX MOVED")
+            + (
+                "Argmax's query and key tables are bit for bit what they were at the start"
+                if still
+                else "ARGMAX'S TABLES MOVED"
+            )
             + (", and freezing them gives the very same runs." if same else ".")
         )
-        trained = [name for name in ("straight-through", "Gumbel straight-through", "REINFORCE, moving baseline") if name in rows]
+        trained = [
+            name
+            for name in ("straight-through", "Gumbel straight-through", "REINFORCE, moving baseline")
+            if name in rows
+        ]
         lines.append(
             f"N = {n}: the hard choice can be trained by an estimator: "
             + ", ".join(f"{name} {median(rows[name], 'accuracy'):.1f} %" for name in trained) + "."
@@ -322,23 +334,27 @@ def draw(results: dict[str, Any], path: Path) -> None:
     if plt is None:
         return
     panels = [*results["retrieval"], "text"]
-    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.2))
+    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 5))
     for axis, (n, rows) in zip(axes, results["retrieval"].items(), strict=False):
+        window = min(50, results["settings"]["retrieval_steps"])
         for name in [name for name in CURVES if name in rows]:
             curves = np.array([run["curve"] for run in rows[name]])
-            steps = 10 * np.arange(curves.shape[1])
+            steps = window + 10 * np.arange(curves.shape[1])
             axis.plot(steps, np.median(curves, 0), color=CURVES[name], label=name)
             axis.fill_between(steps, curves.min(0), curves.max(0), color=CURVES[name], alpha=0.15, linewidth=0)
         controls = {
             "uniform weights": (statistics.median(r["accuracy"] for r in rows["control: uniform"]), "-"),
-            "hardmax, frozen": (statistics.median(r["accuracy"] for r in rows["control: hardmax, frozen tables"]), "--"),
+            "hardmax, frozen": (
+                statistics.median(r["accuracy"] for r in rows["control: hardmax, frozen tables"]),
+                "--",
+            ),
             "random route": (random_route(int(n)), "-."),
             "guessing": (100 / N_VALUES, ":"),
         }
         for name, (level, dashes) in controls.items():
             axis.axhline(level, color="#3b4652", linestyle=dashes, linewidth=1, label=name, zorder=1)
         axis.set(title=f"Retrieval among {n}", xlabel="training step", ylabel="accuracy, %", ylim=(0, 102))
-    axes[0].legend(fontsize=8, loc="center right")
+        axis.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     axis, source = axes[-1], results["source"]
     for name, runs in results["text"].items():
         steps = [step for step, _ in runs[0]["curve"]]
@@ -348,7 +364,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     for name, dashes in (("unigram", ":"), ("bigram", "--")):
         axis.axhline(source[name], color="#3b4652", linestyle=dashes, linewidth=1, label=f"{name} entropy")
     axis.set(title="Real text", xlabel="training step", ylabel="validation, bits per character")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     story.save_picture(figure, path)
     plt.close(figure)
 

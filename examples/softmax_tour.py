@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import story
 
 import minigrad as mg
+import story
 
 SCORES = [4.0, 2.0, 1.0]
 VOTES = {"A": 2.1, "B": 0.4, "C": 1.8, "D": -0.6}  # scores of four candidates
@@ -31,17 +31,16 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     print(f"1. From scores to weights. Scores {show(SCORES, 0)}")
     print(f"   softmax               {show(soft)}   sum {soft.sum().item():.4f}; unrounded {show(soft, 4)}")
     print(f"   simple normalization  {show(simple)}   sum {simple.sum().item():.4f}")
-    print(
-        f"   4 is {SCORES[0] / SCORES[1]:.0f} times 2, its weight {(soft[0] / soft[1]).item():.1f} times as large: "
-        f"softmax turns the *difference* d of two scores into the *ratio* exp(d) of their weights."
-    )
+    print(f"   Softmax gives 4 not twice the weight of 2 but {(soft[0] / soft[1]).item():.1f} times:")
+    print("   a difference d between scores becomes a ratio exp(d) between weights.")
 
     weights = mg.softmax(list(VOTES.values()))
     results["votes"] = dict(zip(VOTES, weights.data.tolist(), strict=True))
     hard = mg.hardmax(list(VOTES.values()))
     print("\n2. A vote.")
     for (name, score), weight, winner in zip(VOTES.items(), weights.data, hard.data, strict=True):
-        print(f"   {name}  score {score:5.1f}   softmax {weight:.2f} {'█' * round(40 * float(weight)):<21}  argmax {winner:.0f}")
+        bar = "█" * round(40 * float(weight))
+        print(f"   {name}  score {score:5.1f}   softmax {weight:.2f} {bar:<21}  argmax {winner:.0f}")
     print("   Argmax forgets how close C came; softmax does not.")
 
     print("\n3. Temperature: softmax(scores / τ), for the scores of the vote.")
@@ -58,12 +57,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     print(f"   simple normalization        {show(results['negative'])}   a negative weight, and one above 1")
     print(f"   the same, sum 0             {show(mg.sum_normalize(np.array([2.0, -1.0, -1.0])))}")
     for name, squashed in (("sigmoid", mg.sigmoid(scores)), ("tanh", mg.tanh(scores))):
-        print(f"   {name:<7}                     {show(squashed)}   sum {squashed.sum().item():.2f}: needs normalizing, too")
+        print(f"   {name:<7}                     {show(squashed)}   sum {squashed.sum().item():.2f}, not 1")
     print(f"   sigmoid, normalized         {show(mg.sigmoid_normalize(scores))}")
     far = np.array([6.0, 9.0, 12.0])
-    print(f"   ... of {show(far, 0)}            {show(mg.sigmoid_normalize(far), 4)}   saturated: 12 is no better than 6")
+    print(f"   ... of {show(far, 0)}            {show(mg.sigmoid_normalize(far), 4)}   saturated: 12 hardly beats 6")
     print(f"   softmax of {show(far, 0)}        {show(mg.softmax(far), 4)}")
-    print(f"   softmax of 1000, 1001, 1002 {show(mg.softmax([1000.0, 1001.0, 1002.0]), 4)}   (exp(1000) overflows; see its Numerics)")
+    huge = mg.softmax([1000.0, 1001.0, 1002.0])
+    print(f"   softmax of 1000, 1001, 1002 {show(huge, 4)}   although exp(1000) overflows: see its Numerics")
 
     print("\n5. Any length, the same function. One score of 3 among zeros:")
     for n in (10, 100):
@@ -78,7 +78,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         y[0].backward()
         assert x.grad is not None
         results[f"gradient {name}"] = x.grad.tolist()
-        print(f"   {name + (', k = 2' if name == 'top_k_softmax' else ''):<20} weights {show(y)}   gradient {show(x.grad, 3)}")
+        label = name + (", k = 2" if name == "top_k_softmax" else "")
+        print(f"   {label:<20} weights {show(y)}   gradient {show(x.grad, 3)}")
     zero = [name.removeprefix("gradient ") for name, g in results.items() if name.startswith("gradient") and not any(g)]
     print(f"   Exactly zero: {', '.join(zero)}. Nothing that made those scores would learn from this.")
 

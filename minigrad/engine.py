@@ -145,8 +145,7 @@ class Tensor(Operators):
     def __init__(
         self, data: Any, *, requires_grad: bool = False, dtype: DTypeLike | None = None, name: str | None = None
     ) -> None:
-        if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
-            raise TypeError("Tensor([...]) of Tensors would cut them off from their graph: use stack([...]) or concat")
+        _no_tensors_inside(data)
         from_numpy = isinstance(data, (np.ndarray, np.generic, Tensor))
         array = np.array(data._data if isinstance(data, Tensor) else data, dtype=dtype)
         if not from_numpy and dtype is None and array.dtype.kind in "iuf":
@@ -227,6 +226,9 @@ class Tensor(Operators):
         """The number in a Tensor of one element, as Python's."""
         return self._data.item()  # type: ignore[no-any-return]
 
+    def __format__(self, form: str) -> str:
+        return format(self.item(), form) if form else str(self)
+
     def __float__(self) -> float:
         return float(self.item())
 
@@ -283,11 +285,11 @@ class Tensor(Operators):
     def grad(self, value: ArrayLike | None) -> None:
         if self.owner is None or (self.node is not None and self.node.op is not None):
             raise RuntimeError("only a leaf with requires_grad=True has a gradient to set")
+        array = None if value is None else np.asarray(value)
+        if array is not None and array.shape != self.shape:
+            raise ValueError(f"a gradient of shape {array.shape} does not fit a Tensor of shape {self.shape}")
         self.owner.grad = None
-        if value is not None:
-            array = np.asarray(value)
-            if array.shape != self.shape:
-                raise ValueError(f"a gradient of shape {array.shape} does not fit a Tensor of shape {self.shape}")
+        if array is not None:
             self.owner.accumulate(array)
 
     def detach(self) -> Tensor:
@@ -477,7 +479,9 @@ def _array(a: Any, like: np.dtype[Any] | None, index: bool = False) -> Array | N
     elif a is None:
         return None
     else:
-        array = np.array(a)
+        _no_tensors_inside(a)
+        whole = like is not None and like.kind in "iu" and type(a) is int  # NumPy says if it is too large
+        array = np.array(a, dtype=like if whole else None)
     kind = array.dtype.kind
     if index:
         if kind not in "iu":
@@ -487,9 +491,21 @@ def _array(a: Any, like: np.dtype[Any] | None, index: bool = False) -> Array | N
         raise TypeError(f"cannot compute with {array.dtype}; Tensors hold floats, integers or booleans")
     if kind == "b":  # masks and conditions
         return array
-    if like is not None and (like.kind == "f" or kind in "iu"):
+    if like is not None and like.kind == "f":
         return array.astype(like, copy=False)
-    return array if isinstance(a, (np.ndarray, np.generic, Tensor)) else array.astype(np.float32)
+    if isinstance(a, (np.ndarray, np.generic, Tensor)) or (like is not None and kind in "iu"):
+        return array
+    return array.astype(np.float32)
+
+
+def _no_tensors_inside(a: Any) -> None:
+    if isinstance(a, (list, tuple)):
+        for item in a:
+            if isinstance(item, Tensor):
+                raise TypeError(
+                    "a list of Tensors would cut them off from their graph: join them with stack([...]) or concat([...])"
+                )
+            _no_tensors_inside(item)
 
 
 def _shown(y: Array, args: Sequence[Any]) -> Leaf | None:
@@ -502,10 +518,8 @@ def _shown(y: Array, args: Sequence[Any]) -> Leaf | None:
 
 def _owned(value: Any) -> Any:
     """A static argument that nobody else can write: VJPs keep masks and index arrays."""
-    if isinstance(value, Tensor):
-        return value._data
-    if isinstance(value, np.ndarray):
-        return value.copy()
+    if isinstance(value, (Tensor, np.ndarray)):
+        return np.array(value)
     if isinstance(value, np.generic):
         return value.item()  # a Python number does not widen float32, np.float64(2) would
     if isinstance(value, list):

@@ -32,7 +32,7 @@ def straight_through(scores, *, axis=-1, mask=None):
 
 @op(estimator=True)
 def gumbel_softmax(scores, *, rng, tau=1.0, hard=True, axis=-1, mask=None):
-    """A random choice with probabilities softmax(scores), made differentiable.  (Jang et al. 2017; Maddison et al. 2017)
+    """A random choice with probabilities softmax(scores), made differentiable.  (Jang et al., Maddison et al. 2017)
 
         w = softmax((scores + γ) / τ),   γᵢ = −ln(−ln uᵢ),  uᵢ uniform on (0, 1)
 
@@ -56,9 +56,7 @@ def gumbel_softmax(scores, *, rng, tau=1.0, hard=True, axis=-1, mask=None):
     return (one_hot_max(noisy, axis, mask) if hard else w), vjp_scores
 
 
-def reinforce(
-    log_prob: ArrayLike | Tensor, reward: ArrayLike | Tensor, baseline: ArrayLike | Tensor = 0.0
-) -> Tensor:
+def reinforce(log_prob: ArrayLike | Tensor, reward: ArrayLike | Tensor, baseline: ArrayLike | Tensor = 0.0) -> Tensor:
     """A loss whose gradient is, on average, that of −E[reward]: the score-function estimator.  (Williams 1992)
 
         loss = −mean((reward − baseline) · log_prob)
@@ -70,7 +68,13 @@ def reinforce(
     Arguments.  log_prob: Tensor, ln p of the choices drawn.  reward: an array of its shape, a constant (a Tensor is
     detached).  baseline: what to expect, a number or an array.
     """
-    advantage = np.asarray(_plain(reward) - _plain(baseline))
+    shape = np.shape(log_prob)
+    advantage = _plain(reward) - _plain(baseline)
+    if _plain(reward).shape != shape or advantage.shape != shape:
+        raise ValueError(
+            f"reinforce: log_prob of shape {shape} needs a reward of that shape, not {_plain(reward).shape}, "
+            f"and a baseline that broadcasts to it, not {_plain(baseline).shape}"
+        )
     return neg(mean(mul(log_prob, advantage)))
 
 

@@ -27,6 +27,8 @@ UFUNCS = {
 }  # fmt: skip
 COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 TESTS = {"isnan", "isfinite", "isinf", "sign"}
+# These ask something about an array, so a Tensor that requires a gradient may answer, too.
+QUESTIONS = {"shape", "ndim", "size", "argmax", "argmin", "argsort", "allclose", "isclose", "array_equal"}
 
 
 class Operators:
@@ -193,7 +195,7 @@ class Operators:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         def plain(value: Any) -> Any:
             if isinstance(value, Operators):
-                if value.requires_grad:
+                if value.requires_grad and function.__name__ not in QUESTIONS:
                     raise self._no_gradient(function.__name__)
                 return np.asarray(value)
             if isinstance(value, (list, tuple)):

@@ -30,10 +30,9 @@ def hardmax(x, *, axis=-1, mask=None):
     Nothing that computed the scores will ever learn by backpropagation.
     """
     y = one_hot_max(x, axis, mask)
-    x_shape, dtype = x.shape, x.dtype
 
     def vjp_x(grad_y):
-        return np.zeros(x_shape, dtype)
+        return np.zeros_like(grad_y)
 
     return y, vjp_x
 
@@ -44,12 +43,11 @@ def uniform(x, *, axis=-1, mask=None):
 
     Backward.  y does not depend on x: grad_x = 0.
     """
-    allowed = _allowed(x, mask)
-    n = allowed.sum(axis, keepdims=True, dtype=x.dtype)
-    x_shape, dtype = x.shape, x.dtype
+    allowed = _allowed(x, axis, mask)
+    n = allowed.sum(axis, keepdims=True, dtype=np.result_type(x, np.float16))
 
     def vjp_x(grad_y):
-        return np.zeros(x_shape, dtype)
+        return np.zeros_like(grad_y)
 
     return allowed / np.maximum(n, 1), vjp_x
 
@@ -64,7 +62,7 @@ def sum_normalize(x, *, axis=-1, mask=None):
     Backward.  ∂yᵢ/∂xⱼ = δᵢⱼ/s − xᵢ/s² = (δᵢⱼ − yᵢ)/s.  With g = grad_y,
         grad_xⱼ = (gⱼ − Σᵢ gᵢ yᵢ) / s
     """
-    allowed = _allowed(x, mask)
+    allowed = _allowed(x, axis, mask)
     x = np.where(allowed, x, 0)
     s = x.sum(axis, keepdims=True)
     s = np.where(allowed.any(axis, keepdims=True), s, 1)
@@ -92,7 +90,7 @@ def sigmoid_normalize(x, *, axis=-1, mask=None):
 
     Numerics.  Computed as that softmax, with ln σ(x) = −ln(1 + exp(−x)), since all σ may round to 0 at once.
     """
-    x = np.where(_allowed(x, mask), x, 0)  # whatever stands behind the mask, nan included
+    x = np.where(_allowed(x, axis, mask), x, 0)  # whatever stands behind the mask, nan included
     y, _ = exp_shifted(-np.logaddexp(0, -x), axis, mask)
     y /= total_or_one(y, axis)
     one_minus_sigmoid = np.exp(-np.logaddexp(0, x))
@@ -114,11 +112,12 @@ def top_k_softmax(x, *, k=4, axis=-1, mask=None):
     """
     if k < 1:
         raise ValueError(f"keeps the k largest scores, k >= 1, not {k}")
-    scores = masked(x, mask)
+    scores = masked(x, axis, mask)
     order = np.argsort(-scores, axis, kind="stable")
     best = np.take(order, range(min(k, x.shape[axis])), axis)
     kept = np.full(x.shape, False)
     np.put_along_axis(kept, best, True, axis)
+    kept |= np.isnan(scores)  # a nan shows, it is not sorted away
 
     y, _ = exp_shifted(scores, axis, kept)
     y /= total_or_one(y, axis)
@@ -152,7 +151,7 @@ def sparsemax(x, *, axis=-1, mask=None):
     size = (descending > tau_k).sum(axis, keepdims=True)
     tau = np.take_along_axis(tau_k, size - 1, axis)
     support = (z > tau) & allowed
-    y = np.where(support, z - tau, 0)
+    y = np.where(allowed, np.maximum(z - tau, 0), 0)
 
     def vjp_x(grad_y):
         g = np.where(support, grad_y, 0)
@@ -197,27 +196,22 @@ def entmax15(x, *, axis=-1, mask=None):
 
 def one_hot_max(x, axis, mask=None):
     """1 at the first largest score along `axis`, 0 elsewhere; all 0 where everything is masked."""
-    scores = masked(x, mask)
-    if scores.size == 0:
-        raise ValueError("there are no scores: the sequence is empty")
-    y = np.zeros(x.shape, x.dtype)
+    scores = masked(x, axis, mask)
+    y = np.zeros_like(scores)
     np.put_along_axis(y, np.expand_dims(scores.argmax(axis), axis), 1, axis)
-    return y if mask is None else np.where(_allowed(x, mask), y, 0)
+    return y if mask is None else np.where(_allowed(x, axis, mask), y, 0)
 
 
-def _allowed(x, mask):
+def _allowed(x, axis, mask):
     """The mask in the shape of the scores."""
-    return np.full(x.shape, True) if mask is None else masked(np.zeros(x.shape, np.float32), mask) == 0
+    return ~np.isneginf(masked(np.zeros(x.shape, np.float32), axis, mask))
 
 
 def _shifted_and_clipped(x, axis, mask):
     """max(x − max(x), −1), and which scores take part; masked ones, at −1, never reach the support."""
-    scores = masked(x, mask)
-    if scores.size == 0:
-        raise ValueError("there are no scores: the sequence is empty")
-    allowed = np.isfinite(scores)
+    scores = masked(x, axis, mask)
     m = scores.max(axis, keepdims=True)
-    return np.maximum(scores - np.where(np.isneginf(m), 0, m), -1), allowed
+    return np.maximum(scores - np.where(np.isneginf(m), 0, m), -1), ~np.isneginf(scores)
 
 
 def _descending(z, axis):

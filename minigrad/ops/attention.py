@@ -9,7 +9,7 @@ from minigrad.engine import Tensor, joint, op
 from minigrad.ops.elementwise import mul
 from minigrad.ops.linear import matmul
 from minigrad.ops.shape import swapaxes
-from minigrad.ops.softmax import softmax
+from minigrad.ops.softmax import boolean, softmax
 
 
 @op
@@ -125,7 +125,7 @@ def _causal(n_queries, n_keys):
 
 
 def _both(mask, other):
-    return other if mask is None else np.asarray(mask) & other
+    return other if mask is None else boolean(mask) & other
 
 
 def _blocked(q, k, mask, causal):
@@ -133,10 +133,8 @@ def _blocked(q, k, mask, causal):
     if mask is None and not causal:
         return None, None, None
     n_queries, n_keys = q.shape[-2], k.shape[-2]
-    allowed = None if mask is None else np.asarray(mask)
+    allowed = None if mask is None else boolean(mask)
     if allowed is not None:
-        if allowed.dtype != bool:
-            raise TypeError(f"a mask is boolean, True where attention is allowed, not {allowed.dtype}")
         lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
         try:
             np.broadcast_to(allowed, (*lead, n_queries, n_keys))

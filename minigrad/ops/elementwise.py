@@ -1,6 +1,6 @@
 """Ops that act on each element alone. Start reading at `exp`: it is the whole pattern in four lines.
 
-Where shapes differ NumPy broadcasts; the engine sums the gradient back down (`engine._fit`), so no VJP here mentions it.
+Where shapes differ NumPy broadcasts; the engine sums the gradient back down (`engine._fit`), so no VJP mentions it.
 """
 
 import math
@@ -241,7 +241,7 @@ def gelu(x):
     x_shape, x = x.shape, x.reshape(-1)
     t, y = np.empty_like(x), np.empty_like(x)
     for i in pieces(x.size):
-        u = np.minimum(x[i] * x[i], 100)
+        u = _square_to_100(x[i])
         u *= c * 0.044715
         u += c
         u *= x[i]
@@ -254,7 +254,7 @@ def gelu(x):
         grad_x = np.empty_like(x)
         g = grad_y.reshape(-1)
         for i in pieces(x.size):
-            slope = np.minimum(x[i] * x[i], 100)
+            slope = _square_to_100(x[i])
             slope *= 3 * 0.044715 * c
             slope += c  # ∂u/∂x
             slope *= x[i]
@@ -266,6 +266,11 @@ def gelu(x):
         return grad_x.reshape(x_shape)
 
     return y.reshape(x_shape), vjp_x
+
+
+def _square_to_100(x):
+    with np.errstate(over="ignore"):
+        return np.minimum(x * x, 100)
 
 
 def pieces(size, length=2**14):

@@ -29,6 +29,7 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError("normalizes the last axis, which must have at least one element")
     d = x.shape[-1]
+    x = x if x.dtype.kind == "f" else x.astype(np.float32)
     for name, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and parameter.shape != (d,):
             raise ValueError(f"needs a {name} of shape ({d},), not {parameter.shape}")

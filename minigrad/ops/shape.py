@@ -30,12 +30,14 @@ def transpose(x, *, axes=None):
 
     Backward.  The inverse permutation, which is argsort(axes), puts them back.
     """
-    inverse = None if axes is None else tuple(np.argsort([a % x.ndim for a in axes]))
+    axes = (axes,) if isinstance(axes, int) else axes
+    y = x.transpose(axes)
+    inverse = None if axes is None else tuple(np.argsort([axis % x.ndim for axis in axes]))
 
     def vjp_x(grad_y):
         return grad_y.transpose(inverse)
 
-    return x.transpose(axes), vjp_x
+    return y, vjp_x
 
 
 @op
@@ -101,12 +103,13 @@ def _concat(*parts, axis=0):
     """
     if not parts:
         raise ValueError("needs at least one array")
-    ends = np.cumsum([part.shape[axis] if part.ndim else 0 for part in parts])
+    y = np.concatenate(parts, axis)
+    ends = np.cumsum([part.shape[axis] for part in parts])
 
     def vjp_parts(grad_y):
         return np.split(grad_y, ends[:-1], axis)
 
-    return np.concatenate(parts, axis), joint(vjp_parts)
+    return y, joint(vjp_parts)
 
 
 def stack(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:

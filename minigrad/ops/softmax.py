@@ -5,6 +5,7 @@ and its gradient are exactly 0 whatever stands there, nan included.
 """
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from minigrad.engine import op
 
@@ -46,7 +47,7 @@ def log_softmax(x, *, axis=-1, mask=None):
     Numerics.  With m = max(x), yᵢ = (xᵢ − m) − ln Σⱼ exp(xⱼ − m). A masked element is −inf and takes no part in
     backward: its g counts as 0. Where everything is masked all are −inf.
     """
-    shifted = masked(x, mask)
+    shifted = masked(x, axis, mask)
     shifted = shifted - _finite_max(shifted, axis)
     with np.errstate(divide="ignore"):
         log_total = np.log(np.exp(shifted).sum(axis, keepdims=True))
@@ -80,6 +81,8 @@ def cross_entropy(logits, targets, *, reduction="mean", ignore_index=None, label
             f"needs logits (..., n_classes) and targets (...): "
             f"for these logits targets of shape {logits.shape[:-1]}, not {targets.shape}"
         )
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing is a part of 1, not {label_smoothing}")
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction is 'mean' or 'none', not {reduction!r}")
     t = targets.reshape(-1)
@@ -92,6 +95,8 @@ def cross_entropy(logits, targets, *, reduction="mean", ignore_index=None, label
 
     rows = np.arange(t.size)
     x = logits.reshape(t.size, n_classes)
+    if counts is not None:
+        x = np.where(counts[:, None], x, 0)  # whatever stands in the ignored rows, nan included
     shifted = x - x.max(-1, keepdims=True)
     weights = np.exp(shifted)
     total = weights.sum(-1, keepdims=True)
@@ -118,22 +123,34 @@ def cross_entropy(logits, targets, *, reduction="mean", ignore_index=None, label
     return y, (vjp_logits, None)
 
 
-def masked(x, mask):
-    """The scores with −inf wherever the mask is False."""
+def masked(x, axis, mask):
+    """The scores as floats, with −inf wherever the mask is False."""
+    if x.ndim == 0:
+        raise ValueError("needs scores along an axis, not a single number")
+    if isinstance(axis, int) and x.shape[normalize_axis_index(axis, x.ndim)] == 0:
+        raise ValueError("there are no scores: the sequence is empty")
+    if x.dtype.kind != "f":
+        x = x.astype(np.float32)
     if mask is None:
         return x
-    mask = np.asarray(mask)
-    if mask.dtype != bool:
-        raise TypeError(f"a mask is boolean, True where attention is allowed, not {mask.dtype}: use mask.astype(bool)")
+    mask = boolean(mask)
     try:
         return np.where(np.broadcast_to(mask, x.shape), x, np.asarray(-np.inf, x.dtype))
     except ValueError:
         raise ValueError(f"a mask of shape {mask.shape} does not broadcast to scores of shape {x.shape}") from None
 
 
+def boolean(mask):
+    """The mask as an array, if it is one of booleans."""
+    mask = np.asarray(mask)
+    if mask.dtype != bool:
+        raise TypeError(f"a mask is boolean, True where attention is allowed, not {mask.dtype}: use mask.astype(bool)")
+    return mask
+
+
 def exp_shifted(x, axis, mask=None):
     """exp(x − m) and m, for m = max(x) along `axis`: the largest is exp(0) = 1, masked ones are exp(−inf) = 0."""
-    x = masked(x, mask)
+    x = masked(x, axis, mask)
     m = _finite_max(x, axis)
     e = x - m
     return np.exp(e, out=e), m
@@ -147,7 +164,5 @@ def total_or_one(e, axis):
 
 def _finite_max(x, axis):
     """max(x), but 0 where that is −inf (everything masked), since −inf − (−inf) would be nan."""
-    if x.size == 0:
-        raise ValueError("there are no scores: the sequence is empty")
     m = x.max(axis, keepdims=True)
     return np.where(np.isneginf(m), 0, m)
