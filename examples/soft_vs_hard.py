@@ -224,6 +224,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         settings = replace(settings, steps=args.steps, evaluate_every=max(1, args.steps // 4))
     try:
         source = text.load(settings.path)
+        if len(source) < 20 * settings.block_size:
+            raise ValueError(
+                f"{settings.path} has {len(source)} characters, too short for blocks of {settings.block_size}"
+            )
     except (OSError, ValueError) as error:
         parser.error(f"--text: {error}")
 

@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         assert x.grad is not None
         results[f"gradient {name}"] = x.grad.tolist()
         label = name + (", k = 2" if name == "top_k_softmax" else "")
-        print(f"   {label:<20} weights {show(y)}   gradient {show(x.grad, 3)}")
+        print(f"   {label:<20} weights {show(y.data)}   gradient {show(x.grad, 3)}")
     zero = [name.removeprefix("gradient ") for name, g in results.items() if name.startswith("gradient") and not any(g)]
     print(f"   Exactly zero: {', '.join(zero)}. Nothing that made those scores would learn from this.")
 

@@ -4,10 +4,10 @@ Read it in this order: engine, ops/elementwise (`exp`), ops/linear, ops/softmax,
 ops/attention, nn/transformer, optim; then run examples/soft_vs_hard.py.
 """
 
-from minigrad import nn, optim, text
+from minigrad import checkpoint, nn, optim, text
 from minigrad.engine import Observer, Tensor, no_grad, op, watch
 from minigrad.estimators import gumbel_softmax, reinforce, straight_through
-from minigrad.finite_differences import GradientError, gradcheck
+from minigrad.finite_differences import GradientError, GradientReport, gradcheck
 from minigrad.operators import OPS
 from minigrad.ops.alternatives import (
     entmax15,
@@ -48,7 +48,7 @@ from minigrad.ops.softmax import cross_entropy, log_softmax, softmax
 
 # fmt: off
 __all__ = [  # noqa: RUF022  (in reading order)
-    "Tensor", "op", "OPS", "no_grad", "watch", "Observer", "gradcheck", "GradientError",
+    "Tensor", "op", "OPS", "no_grad", "watch", "Observer", "gradcheck", "GradientReport", "GradientError",
     "exp", "add", "sub", "mul", "div", "neg", "pow", "log", "sqrt", "tanh", "sigmoid", "relu", "gelu", "abs",
     "maximum", "minimum", "where", "clip", "dropout",
     "sum", "mean", "var", "max", "min", "logsumexp",
@@ -57,6 +57,6 @@ __all__ = [  # noqa: RUF022  (in reading order)
     "hardmax", "uniform", "sum_normalize", "sigmoid_normalize", "top_k_softmax", "sparsemax", "entmax15",
     "attention", "attention_weights", "causal_mask", "length_mask", "layer_norm",
     "straight_through", "gumbel_softmax", "reinforce",
-    "nn", "optim", "text",
+    "nn", "optim", "text", "checkpoint",
 ]
 # fmt: on
