@@ -41,6 +41,7 @@ class _State(threading.local):
 _state = _State()
 _creation = itertools.count()
 _FLOAT32 = np.dtype(np.float32)
+_PLAIN = frozenset({int, float, bool, str, type(None)})  # static arguments that can be kept as they are
 
 # glibc hands freed arrays of megabytes back to the system, and every training step pays for getting them again, page by
 # page. Having seen one block of almost 32 MiB freed, it keeps them: the step of a small GPT takes 46 instead of 62 ms.
@@ -405,7 +406,7 @@ def tape(
         if fraction and like is not None and like.kind != "f":
             like = _FLOAT32  # integers times 0.5
         if static:
-            static = {key: _owned(value) for key, value in static.items()}
+            static = {key: value if type(value) in _PLAIN else _owned(value) for key, value in static.items()}
         try:
             arrays = [_array(a, like) for a in args] if not indices else _with_indices(args, like, is_index)
             result = f(*arrays, **static)
@@ -439,7 +440,7 @@ def tape(
                     vjps = [v if isinstance(i, Node) else None for v, i in zip(vjps, inputs, strict=True)]
             node.inputs, node.used, node.vjps = inputs, used, vjps
             if static:
-                node.static = {key: _described(value) for key, value in static.items()}
+                node.static = {k: value if type(value) in _PLAIN else _described(value) for k, value in static.items()}
         if not y.flags.writeable:  # it is, or is a view of, one of the Tensors: perhaps of a parameter
             shows = _shown(y, args)
         output = Tensor._of(y, node, shows)
@@ -503,7 +504,7 @@ def _no_tensors_inside(a: Any) -> None:
         for item in a:
             if isinstance(item, Tensor):
                 raise TypeError(
-                    "a list of Tensors would cut them off from their graph: join them with stack([...]) or concat([...])"
+                    "a list of Tensors would cut them off from their graph: join them by stack([...]) or concat([...])"
                 )
             _no_tensors_inside(item)
 

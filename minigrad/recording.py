@@ -152,6 +152,8 @@ def _is_map(op: str) -> bool:
 
 def _softmax_of_scores(q: Array, k: Array, static: dict[str, Any]) -> Array:
     """The weights in `ops.attention`, which keeps them to itself."""
+    if (n_heads := static.get("n_heads")) is not None:
+        q, k = (a.reshape(*a.shape[:-1], n_heads, -1).swapaxes(-2, -3) for a in (q, k))
     scores = q @ k.mT / math.sqrt(q.shape[-1])
     if static.get("mask") is not None:
         scores = np.where(np.asarray(static["mask"]), scores, -np.inf)

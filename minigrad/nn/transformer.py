@@ -93,15 +93,15 @@ class MultiHeadAttention(Module):
         """
         context = x if context is None else context
         mask = self._checked(x, context, mask)
-        q = self._split(self.query(x))  #          (B, n_heads, Tq, d_head)
-        k = self._split(self.key(context))  #      (B, n_heads, Tk, d_head)
-        v = self._split(self.value(context))  #    (B, n_heads, Tk, d_head)
-        if self.normalize == "softmax" and not self.dropout.active:
-            y = attention(q, k, v, mask=mask, causal=self.causal)  # the same in one node, its scores never leave cache
+        q, k, v = self.query(x), self.key(context), self.value(context)  # (B, Tq or Tk, d_model)
+        if self.normalize == "softmax" and not self.dropout.active:  #     all that follows in one node
+            y = attention(q, k, v, n_heads=self.n_heads, mask=mask, causal=self.causal)
         else:
-            y = self.dropout(self._weights(q, k, mask)) @ v  # (B, n_heads, Tq, d_head)
-        y = y.swapaxes(-2, -3)  #                  (B, Tq, n_heads, d_head)
-        out: Tensor = self.out(y.reshape(*y.shape[:-2], -1))
+            q, k, v = self._split(q), self._split(k), self._split(v)  #    (B, n_heads, T, d_head)
+            y = self.dropout(self._weights(q, k, mask)) @ v  #             (B, n_heads, Tq, d_head)
+            y = y.swapaxes(-2, -3)  #                                      (B, Tq, n_heads, d_head)
+            y = y.reshape(*y.shape[:-2], -1)  #                            (B, Tq, d_model)
+        out: Tensor = self.out(y)
         return out
 
     @no_grad()

@@ -1,5 +1,6 @@
 """Scaled dot-product attention: softmax's main use, as one op with one hand-derived backward.  (Vaswani et al. 2017)"""
 
+import functools
 import math
 
 import numpy as np
@@ -8,12 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from minigrad.engine import Tensor, joint, op
 from minigrad.ops.elementwise import mul
 from minigrad.ops.linear import matmul
-from minigrad.ops.shape import swapaxes
+from minigrad.ops.shape import reshape, swapaxes
 from minigrad.ops.softmax import boolean, softmax
 
 
 @op
-def attention(q, k, v, *, mask=None, causal=False):
+def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
     """Each query looks at all keys, and takes the average of their values, weighted by how well they match.
 
         S = q kᵀ / √d          scores     (Tq, Tk)
@@ -23,6 +24,8 @@ def attention(q, k, v, *, mask=None, causal=False):
     Shapes.  q (..., Tq, d), k (..., Tk, d), v (..., Tk, d_v), y (..., Tq, d_v); leading axes (batch, heads) broadcast.
     mask is boolean, True = may attend, and broadcasts to (..., Tq, Tk). causal=True lets position t attend to
     positions 0 to t only, and needs as many queries as keys.
+    With n_heads, q, k and v are (..., T, n_heads · d): each head attends with its own d of the features, and the
+    results stand side by side, y (..., Tq, n_heads · d_v). The scores' shape is then (..., n_heads, Tq, Tk).
 
     Backward.  With g = grad_y, matrix product by matrix product (see `matmul`) and through softmax (see `softmax`):
         grad_v = Wᵀ g
@@ -40,17 +43,21 @@ def attention(q, k, v, *, mask=None, causal=False):
     A query with everything masked gets y = 0 and gradient 0. A nan or inf in a key and value that no query may attend,
     or in a query that may attend to nothing, goes nowhere.
     """
+    if n_heads is not None:
+        q, k, v = (_split(a, n_heads) for a in (q, k, v))
     _check(q, k, v)
     n_queries, n_keys, d = q.shape[-2], k.shape[-2], q.shape[-1]
-    blocked, attending, attended = _blocked(q, k, mask, causal)
-    if blocked is not None and mask is not None:
-        q = np.where(attending, q, 0)
-        k, v = np.where(attended, k, 0), np.where(attended, v, 0)
+    lead = q.shape[:-2]
+    if not lead == k.shape[:-2] == v.shape[:-2]:
+        lead = np.broadcast_shapes(lead, k.shape[:-2], v.shape[:-2])
+        q, k, v = (np.broadcast_to(a, lead + a.shape[-2:]) for a in (q, k, v))
+    blocked, attending = None, None
+    if mask is not None:
+        blocked, attending, attended = _blocked(mask, causal, lead, n_queries, n_keys, q.dtype)
+        q, k, v = np.where(attending, q, 0), np.where(attended, k, 0), np.where(attended, v, 0)
+    elif causal:
+        blocked = _blocked_later(n_queries, n_keys, q.dtype)
 
-    lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
-    q, k, v = (np.broadcast_to(a, lead + a.shape[-2:]) for a in (q, k, v))
-    if blocked is not None:
-        blocked = np.broadcast_to(np.ascontiguousarray(blocked.mT), (*lead, n_keys, n_queries))
     q = q * (1 / math.sqrt(d))  # a smaller array than the scores
     E = np.empty((*lead, n_keys, n_queries), q.dtype)
     s = np.empty((*lead, 1, n_queries), q.dtype)
@@ -59,7 +66,7 @@ def attention(q, k, v, *, mask=None, causal=False):
     for i in _chunks(lead, n_keys * n_queries):
         e = np.matmul(k[i], q[i].mT, out=E[i])
         if blocked is not None:
-            e += blocked[i]
+            e += blocked if mask is None else blocked[i]
         m = e.max(-2, keepdims=True)
         e -= m if mask is None else np.where(np.isneginf(m), 0, m)
         np.exp(e, out=e)
@@ -70,7 +77,7 @@ def attention(q, k, v, *, mask=None, causal=False):
     y /= s.mT
 
     def vjp_qkv(grad_y):
-        grad_y = grad_y / s.mT
+        grad_y = (grad_y if n_heads is None else _split(grad_y, n_heads)) / s.mT
         if attending is not None:
             grad_y = np.where(attending, grad_y, 0)
         grad_q, grad_k, grad_v = _empty_like(q, d), _empty_like(k, d), _empty_like(v, v.shape[-1])
@@ -83,18 +90,32 @@ def attention(q, k, v, *, mask=None, causal=False):
             np.matmul(grad_s, q[i], out=grad_k[i])
             np.matmul(e, g, out=grad_v[i])
         grad_q *= 1 / math.sqrt(d)
-        return grad_q, grad_k, grad_v
+        grads = grad_q, grad_k, grad_v
+        return grads if n_heads is None else [_merge(g) for g in grads]
 
-    return y, joint(vjp_qkv)
+    return (y if n_heads is None else _merge(y)), joint(vjp_qkv)
 
 
 def attention_weights(
-    q: ArrayLike | Tensor, k: ArrayLike | Tensor, *, mask: ArrayLike | Tensor | None = None, causal: bool = False
+    q: ArrayLike | Tensor,
+    k: ArrayLike | Tensor,
+    *,
+    n_heads: int | None = None,
+    mask: ArrayLike | Tensor | None = None,
+    causal: bool = False,
 ) -> Tensor:
-    """The weights W inside `attention`, shape (..., Tq, Tk): for looking at, and the same computation in plain ops."""
+    """The weights W inside `attention`, shape (..., Tq, Tk), or with n_heads (..., n_heads, Tq, Tk): for looking at,
+    and the same computation in plain ops.
+    """
+    if n_heads is not None:
+        q, k = (
+            swapaxes(reshape(a, shape=(*np.shape(a)[:-1], n_heads, np.shape(a)[-1] // n_heads)), axis1=-2, axis2=-3)
+            for a in (q, k)
+        )
     scores = matmul(q, swapaxes(k, axis1=-1, axis2=-2))  # (..., Tq, Tk)
     if causal:
-        mask = _both(mask, _causal(*scores.shape[-2:]))
+        _check_causal(*scores.shape[-2:])
+        mask = causal_mask(scores.shape[-1]) if mask is None else boolean(mask) & causal_mask(scores.shape[-1])
     return softmax(mul(scores, 1 / math.sqrt(np.shape(k)[-1])), mask=mask)
 
 
@@ -118,37 +139,46 @@ def _check(q, k, v):
         raise ValueError("the sequence is empty: there is nothing to attend to")
 
 
-def _causal(n_queries, n_keys):
+def _check_causal(n_queries, n_keys):
     if n_queries != n_keys:
         raise ValueError(f"causal=True needs as many queries as keys, not {n_queries} and {n_keys}")
-    return causal_mask(n_keys)
 
 
-def _both(mask, other):
-    return other if mask is None else boolean(mask) & other
+@functools.lru_cache(maxsize=8)
+def _blocked_later(n_queries, n_keys, dtype):
+    """What causal attention adds to the scores, keys-first: −inf for keys later than the query, else 0."""
+    _check_causal(n_queries, n_keys)
+    return np.where(causal_mask(n_keys), 0, -np.inf).astype(dtype).T.copy()
 
 
-def _blocked(q, k, mask, causal):
-    """What to add to the scores (0 or −inf), and, for a mask, which queries attend to anything, which keys are seen."""
-    if mask is None and not causal:
-        return None, None, None
-    n_queries, n_keys = q.shape[-2], k.shape[-2]
-    allowed = None if mask is None else boolean(mask)
-    if allowed is not None:
-        lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
-        try:
-            np.broadcast_to(allowed, (*lead, n_queries, n_keys))
-        except ValueError:
-            raise ValueError(
-                f"a mask of shape {allowed.shape} does not broadcast to scores of shape {(*lead, n_queries, n_keys)}"
-            ) from None
-        allowed = np.broadcast_to(allowed, (*allowed.shape[:-2], n_queries, n_keys))
+def _blocked(mask, causal, lead, n_queries, n_keys, dtype):
+    """What to add to the scores, keys-first; which queries attend to anything; which keys any query attends to."""
+    mask = boolean(mask)
     if causal:
-        allowed = _both(allowed, _causal(n_queries, n_keys))
-    blocked = np.where(allowed, 0, -np.inf).astype(q.dtype)
-    if mask is None:  # causal alone: every position attends to itself
-        return blocked, None, None
-    return blocked, allowed.any(-1)[..., None], allowed.any(-2)[..., None]
+        _check_causal(n_queries, n_keys)
+        mask = mask & causal_mask(n_keys)
+    try:
+        np.broadcast_to(mask, (*lead, n_queries, n_keys))
+    except ValueError:
+        shape = (*lead, n_queries, n_keys)
+        raise ValueError(f"a mask of shape {mask.shape} does not broadcast to scores of shape {shape}") from None
+    mask = np.broadcast_to(mask, (*mask.shape[:-2], n_queries, n_keys))
+    blocked = np.ascontiguousarray(np.where(mask.mT, 0, -np.inf).astype(dtype))
+    blocked = np.broadcast_to(blocked, (*lead, n_keys, n_queries))
+    return blocked, mask.any(-1)[..., None], mask.any(-2)[..., None]
+
+
+def _split(a, n_heads):
+    """(..., T, n_heads · d) -> (..., n_heads, T, d), without a copy."""
+    if n_heads < 1 or a.ndim < 2 or a.shape[-1] % n_heads:
+        raise ValueError(f"cannot split the last axis of shape {a.shape} evenly among n_heads = {n_heads}")
+    return a.reshape(*a.shape[:-1], n_heads, a.shape[-1] // n_heads).swapaxes(-2, -3)
+
+
+def _merge(a):
+    """(..., n_heads, T, d) -> (..., T, n_heads · d): no copy either, for arrays made by `_empty_like`."""
+    a = a.swapaxes(-2, -3)
+    return a.reshape(*a.shape[:-2], a.shape[-2] * a.shape[-1])
 
 
 def _empty_like(a, width):

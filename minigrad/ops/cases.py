@@ -334,6 +334,9 @@ CASES: dict[str, list[Case]] = {
         case(_normal(2, 1, 3, 4), _normal(2, 5, 4), _normal(5, 2), mask=SOME_PAIRS),
         case(Q, K[:, :1], V[:, :1]),  # one key: all the weight, whatever the score
         case(30 * Q, K, V),
+        case(_normal(2, 3, 4), _normal(2, 5, 4), _normal(2, 5, 6), n_heads=2),
+        case(_normal(3, 4), _normal(3, 4), _normal(3, 4), n_heads=2, causal=True),
+        case(_normal(2, 3, 4), _normal(2, 5, 4), _normal(2, 5, 6), n_heads=2, mask=SOME_PAIRS),
     ],
     # estimators
     "straight_through": [

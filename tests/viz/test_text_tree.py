@@ -20,7 +20,7 @@ def test_modules_are_indented_when_opened():
     assert [line.split()[1] for line in viz.tree(y).splitlines() if line[0].isdigit()] == [
         "norm1", "attn", "add", "norm2", "mlp", "add",
     ]  # fmt: skip
-    assert "\nmlp:\n  17 up " in viz.tree(y, depth=2)
+    assert "\nmlp:\n  9 up " in viz.tree(y, depth=2)
 
 
 def test_a_recording_adds_values_gradients_and_where_they_stop():
