@@ -418,29 +418,8 @@ def tape(
         if type(y) is not np.ndarray:
             y = np.asarray(y)
 
-        node = shows = None
-        if wanted and _state.recording:
-            node = Node(name, y.shape, y.dtype)
-            inputs: list[Node | Constant | int | float | None] = []
-            used = []
-            for a, array in zip(args, arrays):  # noqa: B905  (strict=True costs a tenth of a small op)
-                if isinstance(a, Tensor) and a.node is not None:
-                    inputs.append(a.node)
-                elif array is None or isinstance(a, (int, float)):
-                    inputs.append(a)
-                else:
-                    inputs.append(Constant(array.shape, array.dtype))
-                if isinstance(a, Tensor) and (leaf := a.owner or a.shows):
-                    used.append((leaf, leaf.version))
-            if not isinstance(vjps, joint):
-                vjps = vjps if isinstance(vjps, tuple) else (vjps,)
-                if len(vjps) != len(inputs):
-                    raise TypeError(f"the op {name} returned {len(vjps)} VJPs for {len(inputs)} arrays")
-                if wanted < len(inputs):
-                    vjps = [v if isinstance(i, Node) else None for v, i in zip(vjps, inputs, strict=True)]
-            node.inputs, node.used, node.vjps = inputs, used, vjps
-            if static:
-                node.static = {k: value if type(value) in _PLAIN else _described(value) for k, value in static.items()}
+        node = _remember(name, args, arrays, static, y, vjps, wanted) if wanted and _state.recording else None
+        shows = None
         if not y.flags.writeable:  # it is, or is a view of, one of the Tensors: perhaps of a parameter
             shows = _shown(y, args)
         output = Tensor._of(y, node, shows)
@@ -451,6 +430,34 @@ def tape(
     apply.estimator = estimator  # type: ignore[attr-defined]
     apply.indices = indices  # type: ignore[attr-defined]
     return apply
+
+
+def _remember(
+    name: str, args: Sequence[Any], arrays: Sequence[Any], static: dict[str, Any], y: Array, vjps: Any, wanted: int
+) -> Node:
+    """The Node of one call of an op, of whose arguments `wanted` need a gradient."""
+    node = Node(name, y.shape, y.dtype)
+    inputs: list[Node | Constant | int | float | None] = []
+    used = []
+    for a, array in zip(args, arrays):  # noqa: B905  (strict=True costs a tenth of a small op)
+        if isinstance(a, Tensor) and a.node is not None:
+            inputs.append(a.node)
+        elif array is None or isinstance(a, (int, float)):
+            inputs.append(a)
+        else:
+            inputs.append(Constant(array.shape, array.dtype))
+        if isinstance(a, Tensor) and (leaf := a.owner or a.shows):
+            used.append((leaf, leaf.version))
+    if not isinstance(vjps, joint):
+        vjps = vjps if isinstance(vjps, tuple) else (vjps,)
+        if len(vjps) != len(inputs):
+            raise TypeError(f"the op {name} returned {len(vjps)} VJPs for {len(inputs)} arrays")
+        if wanted < len(inputs):  # VJPs that nobody needs would hold arrays
+            vjps = [vjp if isinstance(i, Node) else None for vjp, i in zip(vjps, inputs, strict=True)]
+    node.inputs, node.used, node.vjps = inputs, used, vjps
+    if static:
+        node.static = {key: value if type(value) in _PLAIN else _described(value) for key, value in static.items()}
+    return node
 
 
 def _omitted(name: str, parameter: str, default: Any, static: dict[str, Any]) -> Any:

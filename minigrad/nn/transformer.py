@@ -261,7 +261,7 @@ class GPT(Module):
                 f"{_here()}GPT sees at most block_size = {self.config.block_size} ids at once, not {n}: "
                 f"give it the last ones, ids[..., -{self.config.block_size}:]"
             )
-        x = self.token_embedding(ids) + self.position_embedding.weight[:n]  # (B, T, d_model)
+        x = self.token_embedding(ids) + self.position_embedding(np.arange(n))  # (B, T, d_model)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)

@@ -36,10 +36,11 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
     D needs no (Tq, Tk) array: Σⱼ Wₜⱼ (gₜ · vⱼ) = gₜ · Σⱼ Wₜⱼ vⱼ = gₜ · yₜ.
 
     Numerics.  Scores are kept keys-first, as Sᵀ (Tk, Tq): the maximum then runs over axis −2, which NumPy does four
-    times faster than over a last axis of 64. A few batch entries are worked through at a time, so that their scores
-    stay in cache from the first product to the last. W itself is never made: with E = exp(S − max) and its row sums s,
-    W = E/s, and it is cheaper to divide the smaller arrays y and g by s, as in y = (E v)/s. Results are laid out in
-    memory as q, k and v are, so that splitting and merging heads costs no copy.
+    times faster than over a last axis of 64. They are made block by block, a few batch entries and 64 queries at a time,
+    so that they stay in cache from the first product to the last, and causal attention leaves out the blocks behind the
+    diagonal. W itself is never made: with E = exp(S − max) and its row sums s, W = E/s, and it is cheaper to divide the
+    smaller arrays y and g by s, as in y = (E v)/s. Results are laid out in memory as q, k and v are, so that splitting
+    and merging heads costs no copy.
     A query with everything masked gets y = 0 and gradient 0. A nan or inf in a key and value that no query may attend,
     or in a query that may attend to nothing, goes nowhere.
     """
@@ -59,19 +60,21 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
         blocked = _blocked_later(n_queries, n_keys, q.dtype)
 
     q = q * (1 / math.sqrt(d))  # a smaller array than the scores
-    E = np.empty((*lead, n_keys, n_queries), q.dtype)
     s = np.empty((*lead, 1, n_queries), q.dtype)
     y = _empty_like(q, v.shape[-1])
-    ones = np.ones((1, n_keys), q.dtype)
-    for i in _chunks(lead, n_keys * n_queries):
-        e = np.matmul(k[i], q[i].mT, out=E[i])
+    blocks = _blocks(lead, n_queries, n_keys, skip_later=causal and mask is None)
+    E = []
+    for entries, queries, keys in blocks:
+        k_, v_, q_ = k[entries][..., keys, :], v[entries][..., keys, :], q[entries][..., queries, :]
+        e = k_ @ q_.mT  # (..., keys, queries)
         if blocked is not None:
-            e += blocked if mask is None else blocked[i]
+            e += (blocked if mask is None else blocked[entries])[..., keys, queries]
         m = e.max(-2, keepdims=True)
         e -= m if mask is None else np.where(np.isneginf(m), 0, m)
         np.exp(e, out=e)
-        np.matmul(ones, e, out=s[i])
-        np.matmul(e.mT, v[i], out=y[i])
+        np.matmul(np.ones((1, e.shape[-2]), e.dtype), e, out=s[entries][..., queries])
+        np.matmul(e.mT, v_, out=y[entries][..., queries, :])
+        E.append(e)
     if mask is not None:
         s[s == 0] = 1  # nothing to attend to
     y /= s.mT
@@ -80,15 +83,16 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
         grad_y = (grad_y if n_heads is None else _split(grad_y, n_heads)) / s.mT
         if attending is not None:
             grad_y = np.where(attending, grad_y, 0)
-        grad_q, grad_k, grad_v = _empty_like(q, d), _empty_like(k, d), _empty_like(v, v.shape[-1])
-        for i in _chunks(lead, n_keys * n_queries):
-            g, e = grad_y[i], E[i]
-            grad_s = v[i] @ g.mT
-            grad_s -= np.vecdot(g, y[i])[..., None, :]
+        grad_q, grad_k, grad_v = _empty_like(q, d), np.zeros_like(k), np.zeros_like(v)
+        for (entries, queries, keys), e in zip(blocks, E, strict=True):
+            k_, v_, q_ = k[entries][..., keys, :], v[entries][..., keys, :], q[entries][..., queries, :]
+            g = grad_y[entries][..., queries, :]
+            grad_s = v_ @ g.mT
+            grad_s -= np.vecdot(g, y[entries][..., queries, :])[..., None, :]
             grad_s *= e
-            np.matmul(grad_s.mT, k[i], out=grad_q[i])
-            np.matmul(grad_s, q[i], out=grad_k[i])
-            np.matmul(e, g, out=grad_v[i])
+            np.matmul(grad_s.mT, k_, out=grad_q[entries][..., queries, :])
+            grad_k[entries][..., keys, :] += grad_s @ q_
+            grad_v[entries][..., keys, :] += e @ g
         grad_q *= 1 / math.sqrt(d)
         grads = grad_q, grad_k, grad_v
         return grads if n_heads is None else [_merge(g) for g in grads]
@@ -188,9 +192,13 @@ def _empty_like(a, width):
     return np.empty_like(np.broadcast_to(a[..., :1], (*a.shape[:-1], width)))
 
 
-def _chunks(lead, size, budget=2**16):
-    """Slices of the first axis, of so many entries that their scores (`size` a matrix) stay below the budget."""
-    if not lead:
-        return [...]
-    step = max(1, budget // (size * math.prod(lead[1:]) or 1))
-    return [slice(start, start + step) for start in range(0, lead[0], step)]
+def _blocks(lead, n_queries, n_keys, skip_later, budget=2**16, width=64):
+    """Slices (batch entries, queries, keys) that cover all scores, each block small enough to stay in cache.
+
+    Of causal attention's scores those behind the last query of a block are left out: nothing may look there.
+    """
+    size = max(1, math.prod(lead[1:]) * min(n_queries, width) * n_keys)
+    step = max(1, budget // size)
+    entries = [slice(start, start + step) for start in range(0, lead[0], step)] if lead else [...]
+    queries = [slice(start, min(start + width, n_queries)) for start in range(0, n_queries, width)]
+    return [(e, q, slice(q.stop if skip_later else n_keys)) for e in entries for q in queries]

@@ -38,9 +38,9 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     x_hat = x - x @ averaging
     r = 1 / np.sqrt(np.vecdot(x_hat, x_hat)[..., None] / d + eps)
     x_hat *= r
-    y = x_hat if weight is None else x_hat * weight
+    y = x_hat.copy() if weight is None else x_hat * weight
     if bias is not None:
-        y = y + bias
+        y += bias
 
     def vjp_x(grad_y):
         g = grad_y if weight is None else grad_y * weight
