@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigrad.engine import Tensor, joint, op
 from minigrad.ops.elementwise import mul
-from minigrad.ops.linear import matmul
+from minigrad.ops.linear import matmul, ones
 from minigrad.ops.shape import reshape, swapaxes
 from minigrad.ops.softmax import boolean, softmax
 
@@ -36,11 +36,11 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
     D needs no (Tq, Tk) array: Σⱼ Wₜⱼ (gₜ · vⱼ) = gₜ · Σⱼ Wₜⱼ vⱼ = gₜ · yₜ.
 
     Numerics.  Scores are kept keys-first, as Sᵀ (Tk, Tq): the maximum then runs over axis −2, which NumPy does four
-    times faster than over a last axis of 64. They are made block by block, a few batch entries and 64 queries at a time,
-    so that they stay in cache from the first product to the last, and causal attention leaves out the blocks behind the
-    diagonal. W itself is never made: with E = exp(S − max) and its row sums s, W = E/s, and it is cheaper to divide the
-    smaller arrays y and g by s, as in y = (E v)/s. Results are laid out in memory as q, k and v are, so that splitting
-    and merging heads costs no copy.
+    times faster than over a last axis of 64. They are made block by block, a few batch entries and 64 queries at a
+    time, so that they stay in cache from the first product to the last; causal attention leaves out the blocks behind
+    the diagonal. W itself is never made: with E = exp(S − max) and its row sums s, W = E/s, and it is cheaper to divide
+    the smaller arrays y and g by s, as in y = (E v)/s. Results are laid out in memory as q, k and v are, so that
+    splitting and merging heads costs no copy.
     A query with everything masked gets y = 0 and gradient 0. A nan or inf in a key and value that no query may attend,
     or in a query that may attend to nothing, goes nowhere.
     """
@@ -72,7 +72,7 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
         m = e.max(-2, keepdims=True)
         e -= m if mask is None else np.where(np.isneginf(m), 0, m)
         np.exp(e, out=e)
-        np.matmul(np.ones((1, e.shape[-2]), e.dtype), e, out=s[entries][..., queries])
+        np.matmul(ones(e.shape[-2], e.dtype)[None, :], e, out=s[entries][..., queries])
         np.matmul(e.mT, v_, out=y[entries][..., queries, :])
         E.append(e)
     if mask is not None:

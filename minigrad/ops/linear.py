@@ -1,5 +1,7 @@
 """Matrix products: where nearly all the arithmetic of a transformer is."""
 
+import functools
+
 import numpy as np
 
 from minigrad.engine import op
@@ -47,8 +49,7 @@ def linear(x, weight, bias=None):
         grad_bias   = Σ_rows grad_y = 1ᵀ @ grad_y
 
     Numerics.  All leading axes are flattened to one (rows, d_in) matrix: NumPy would loop over a batch axis
-    (815 against 460 µs for 12 × 64 rows, 128 → 384). The sum over rows as a product with ones is faster than
-    .sum(0).
+    (815 against 460 µs for 12 × 64 rows, 128 → 384).
     """
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
         raise ValueError("needs x (..., d_in) and weight (d_in, d_out)")
@@ -67,7 +68,20 @@ def linear(x, weight, bias=None):
         return rows.T @ grad_y.reshape(-1, grad_y.shape[-1])
 
     def vjp_bias(grad_y):
-        grad_rows = grad_y.reshape(-1, grad_y.shape[-1])
-        return np.ones(len(grad_rows), grad_y.dtype) @ grad_rows
+        return sum_rows(grad_y)
 
     return y.reshape(*x_shape[:-1], y.shape[-1]), (vjp_x, vjp_weight, vjp_bias)
+
+
+def sum_rows(a):
+    """The sum over all but the last axis, as a product with ones: faster than .sum(0)."""
+    rows = a.reshape(-1, a.shape[-1])
+    return ones(len(rows), a.dtype) @ rows
+
+
+@functools.lru_cache(maxsize=32)
+def ones(n, dtype):
+    """A vector of ones, read-only, made once for each length."""
+    a = np.ones(n, dtype)
+    a.flags.writeable = False
+    return a

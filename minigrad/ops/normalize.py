@@ -3,6 +3,7 @@
 import numpy as np
 
 from minigrad.engine import op
+from minigrad.ops.linear import ones, sum_rows
 
 
 @op
@@ -33,7 +34,7 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     for name, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and parameter.shape != (d,):
             raise ValueError(f"needs a {name} of shape ({d},), not {parameter.shape}")
-    averaging = np.full((d, 1), 1 / d, x.dtype)
+    averaging = ones(d, x.dtype)[:, None] / d
 
     x_hat = x - x @ averaging
     r = 1 / np.sqrt(np.vecdot(x_hat, x_hat)[..., None] / d + eps)
@@ -51,15 +52,9 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
         return grad_x
 
     def vjp_weight(grad_y):
-        return _sum_rows(grad_y * x_hat)
+        return sum_rows(grad_y * x_hat)
 
     def vjp_bias(grad_y):
-        return _sum_rows(grad_y)
+        return sum_rows(grad_y)
 
     return y, (vjp_x, vjp_weight, vjp_bias)
-
-
-def _sum_rows(g):
-    """The sum over all but the last axis, as a product with ones: faster than .sum(0)."""
-    rows = g.reshape(-1, g.shape[-1])
-    return np.ones(len(rows), g.dtype) @ rows

