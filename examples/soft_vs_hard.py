@@ -1,6 +1,7 @@
 """Why attention is soft: the same models with softmax, with argmax, and with everything in between.
 
-You will see two experiments, the only thing changed being the map from scores to weights:
+You will see two experiments. What changes is the map from scores to weights, or how a hard choice is trained, and in
+some rows how large the query and key tables are at the start:
 
   A  Retrieval. N (key, value) pairs and a query key; answer with the value stored under that key:
 
@@ -18,7 +19,6 @@ Takes about 4 minutes on two cores; --quick less than 20 seconds.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import math
@@ -39,7 +39,7 @@ from minigrad import nn, optim, text
 class Retrieve:
     """One row of experiment A."""
 
-    weights: str = "softmax"  # a map of minigrad's, or how a hard choice is trained: see Retrieval.answer
+    weights: str = "softmax"  # a map of minigrad's, or how a hard choice is trained: see Retrieval.forward
     scale: float = 1.0  # standard deviation of the tables at the start
     frozen: bool = False  # query and key tables are not trained
     steps: int = 1500
@@ -114,8 +114,7 @@ class Retrieval(nn.Module):
             if how == "reinforce":
                 self.baseline = 0.9 * self.baseline + 0.1 * float(reward.mean())
             return loss, logits.numpy().argmax(-1) == answer
-        maps = {"gumbel": functools.partial(mg.gumbel_softmax, rng=self.rng)}
-        weights = maps[how](scores) if how in maps else getattr(mg, how)(scores)
+        weights = mg.gumbel_softmax(scores, rng=self.rng) if how == "gumbel" else getattr(mg, how)(scores)
         logits = self.out((weights[:, None, :] @ v)[:, 0])  # (B, N_VALUES)
         return mg.cross_entropy(logits, answer), logits.numpy().argmax(-1) == answer
 
@@ -272,10 +271,11 @@ def report(results: dict[str, Any]) -> None:
             f"A. Retrieval, N = {n}: median (range) of {seeds} seeds, {results['settings']['retrieval_steps']} steps",
             ["weights", "accuracy %", "step to 90 %", "drift of query and key tables"], lines,
         )  # fmt: skip
+    print("(Answered as in training: REINFORCE and Gumbel from the choice they drew, the exact sum from its mixture.)")
     story.table(
-        f"B. {source['name']} ({source['characters']:,} characters, sha256 {source['sha256'][:12]}), "
-        f"{results['settings']['text']['steps']} steps",
-        ["weights", "bits per character", "drift of query and key weights"],
+        f"B. {source['name']} ({source['characters']:,} characters, sha256 {source['sha256'][:12]}): "
+        f"median (range) of {seeds} seeds, {results['settings']['text']['steps']} steps",
+        ["weights", "validation, bits per character", "drift of query and key weights"],
         [
             *(
                 [

@@ -21,6 +21,7 @@ def flags(doc: str | None, seeds: int = 5) -> argparse.ArgumentParser:
     """The flags every example has; for one that has no seeds to compare, seeds=0. Its docstring is the help."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a first look, in less than 20 seconds")
+    parser.set_defaults(default_seeds=seeds)
     if seeds:
         parser.add_argument("--seeds", type=int, default=None, metavar="N", help=f"how many seeds (default {seeds})")
         parser.add_argument(
@@ -31,13 +32,14 @@ def flags(doc: str | None, seeds: int = 5) -> argparse.ArgumentParser:
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None, quick_seeds: int = 2, seeds: int = 5) -> Any:
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None, quick_seeds: int = 2) -> Any:
     """Read the flags, and make sure before any work that the results can be written."""
     args = parser.parse_args(argv)
-    if args.seeds is None:
-        args.seeds = quick_seeds if args.quick else seeds
-    if args.seeds < 1:
-        parser.error(f"--seeds must be at least 1, not {args.seeds}")
+    if args.default_seeds:
+        if args.seeds is None:
+            args.seeds = quick_seeds if args.quick else args.default_seeds
+        if args.seeds < 1:
+            parser.error(f"--seeds must be at least 1, not {args.seeds}")
     check_writable(parser, args)
     return args
 
@@ -175,7 +177,7 @@ def spread(values: Sequence[float], form: str = "{:.1f}") -> str:
 
 def write_json(path: Path | None, results: Any) -> None:
     if path is not None:
-        _whole(path, lambda beside: beside.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8"))
+        _whole(path, lambda beside: beside.write_text(json.dumps(results) + "\n", encoding="utf-8"))
         print(f"figures: {path}")
 
 

@@ -224,7 +224,9 @@ class Tensor(Operators):
         return array.copy() if copy else array
 
     def item(self) -> float:
-        """The number in a Tensor of one element, as Python's."""
+        """The number in a Tensor of one element, as Python's. The graph ends here, as with `numpy()`."""
+        for observer in _state.observers:
+            observer.cut("item()", self)
         return self._data.item()  # type: ignore[no-any-return]
 
     def __format__(self, form: str) -> str:
@@ -682,7 +684,7 @@ class Observer:
         """The whole gradient of one backward pass has arrived at a leaf."""
 
     def cut(self, how: str, tensor: Tensor) -> None:
-        """Somebody took `tensor` out of the graph by "detach()" or "numpy()"."""
+        """Somebody took `tensor` out of the graph by "detach()", "numpy()" or "item()"."""
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from minigrad.engine import Tensor, op
 from minigrad.ops.alternatives import one_hot_max
 from minigrad.ops.elementwise import mul, neg
 from minigrad.ops.reduce import mean
-from minigrad.ops.softmax import exp_shifted, total_or_one
+from minigrad.ops.softmax import exp_shifted, masked, total_or_one
 
 
 @op(estimator=True)
@@ -47,6 +47,7 @@ def gumbel_softmax(scores, *, rng, tau=1.0, hard=True, axis=-1, mask=None):
     """
     if tau <= 0:
         raise ValueError(f"needs a temperature tau > 0, not {tau}")
+    scores = masked(scores, axis, None)
     noisy = (scores + rng.gumbel(size=scores.shape).astype(scores.dtype)) / tau
     w = _softmax(noisy, axis, mask)
 

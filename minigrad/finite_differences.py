@@ -28,7 +28,7 @@ import numpy as np
 from minigrad.engine import Array, Leaf, Node, Tensor, newest_first, no_grad
 
 Index = tuple[int, ...]
-Verdict = Literal["ok", "wrong gradient", "kink", "not deterministic"]
+Verdict = Literal["ok", "wrong gradient", "kink", "lost in rounding", "not deterministic"]
 
 EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 10  # f is taken to be exact to this many ε: it adds up the rounding of many steps
@@ -57,6 +57,7 @@ class ArgumentCheck:
     wrong: tuple[Index, ...]  # where they disagree; the worst first
     kinks: tuple[Index, ...]  # where there is no derivative
     zero: bool  # both gradients are 0, up to rounding
+    lost: bool  # rounding in f is so large that a wrong gradient could not be told from a right one
     index: Index  # the element the rest is about: the worst, or the first kink
     by_vjp: float
     by_differences: float
@@ -77,6 +78,11 @@ class ArgumentCheck:
         if self.kinks:
             others = f" (and at {len(self.kinks) - 1} more)" if len(self.kinks) > 1 else ""
             return f"{who}: no derivative at {list(self.index)}{others}: {self.likely_cause}"
+        if self.lost:
+            return (
+                f"{who}: rounding in f hides the gradient (up to {self.by_vjp:.3g} by VJP), nothing was tested: "
+                f"leave out large constant parts of f's output, or take larger inputs"
+            )
         if self.zero:
             exactly = self.by_vjp == 0 == self.by_differences
             return (
@@ -168,7 +174,10 @@ def gradcheck(
         wrong = any(check.wrong for check in checks)
         kinks = any(check.kinks for check in checks)
         note = "declared an estimator, whose gradient differs on purpose" if getattr(f, "estimator", False) else ""
-        verdict: Verdict = "wrong gradient" if wrong else "kink" if kinks else "ok"
+        lost = any(check.lost for check in checks)
+        verdict: Verdict = (
+            "wrong gradient" if wrong else "kink" if kinks else "lost in rounding" if lost else "ok"
+        )  # fmt: skip
         report = GradientReport(function, verdict, tuple(checks), note if wrong else "")
 
     if raise_error and not report.ok:
@@ -295,6 +304,9 @@ def _compare(
     wrong = [i for i, slope in found.items() if i not in kinks and not slope.agrees_with(float(by_vjp[i]), allowed)]
     zero = not wrong and all(abs(by_vjp[i]) <= s.noise and abs(s.central) <= s.noise for i, s in found.items())
 
+    noise = max((slope.noise for slope in found.values()), default=0.0)
+    lost = not wrong and 0.01 * _largest(by_vjp) < noise and _largest(by_vjp) > 1e-10  # |u| is about 1
+
     by_differences = np.array([found[i].central for i in np.ndindex(x.shape)]).reshape(x.shape)
     error = np.abs(by_vjp - by_differences)
     error = np.where(np.isnan(error), np.inf, error)
@@ -321,10 +333,11 @@ def _compare(
         name=name,
         shape=x.shape,
         relative_error=0.0 if zero else relative(float(error.max(initial=0))),
-        rounding=relative(max((slope.noise for slope in found.values()), default=0.0)),
+        rounding=relative(noise),
         wrong=tuple(wrong),
         kinks=tuple(kinks),
         zero=zero,
+        lost=lost,
         index=index,
         by_vjp=float(by_vjp[index]) if x.size else math.nan,
         by_differences=float(by_differences[index]) if x.size else math.nan,

@@ -66,8 +66,16 @@ def test_every_file_it_names_exists(path):
     assert (ROOT / path).is_file()
 
 
+def test_the_profile_program_runs():
+    names, printed = {}, io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(PROGRAMS[0], names)
+        exec(PROGRAMS[2], names)
+    assert "attention" in printed.getvalue()
+
+
 def test_the_table_of_results_is_that_of_the_recorded_run():
-    """`python examples/soft_vs_hard.py --out examples/gallery --json examples/gallery/soft_vs_hard.json` wrote it."""
+    """`python examples/soft_vs_hard.py --out examples/results --json examples/results/soft_vs_hard.json` wrote it."""
     import sys
 
     sys.path.insert(0, str(ROOT / "examples"))
@@ -77,11 +85,19 @@ def test_the_table_of_results_is_that_of_the_recorded_run():
         import story
     finally:
         sys.path.pop(0)
-    run = json.loads((ROOT / "examples" / "gallery" / "soft_vs_hard.json").read_text(encoding="utf-8"))
+    run = json.loads((ROOT / "examples" / "results" / "soft_vs_hard.json").read_text(encoding="utf-8"))
     for name in soft_vs_hard.RETRIEVAL:
         cells = []
         for n in ("8", "32"):
             cells.append(story.spread([r["accuracy"] for r in run["retrieval"][n][name]]))
-            cells.append(story.spread([r["drift"] for r in run["retrieval"][n][name]], "{:.2f}"))
+            cells.append(story.spread([r["drift"] for r in run["retrieval"][n][name]], "{:.3g}"))
         row = next(line for line in README.splitlines() if line.startswith(f"| {name} |"))
         assert [cell.strip(" *") for cell in row.strip("|").split("|")[1:]] == cells
+
+    for key, form, label in (
+        ("bits", "{:.2f}", "bits per character"),
+        ("drift", "{:.3g}", "drift of query and key weights"),
+    ):
+        row = next(line for line in README.splitlines() if line.startswith(f"| {label} |"))
+        cells = [story.spread([r[key] for r in run["text"][name]], form) for name in soft_vs_hard.TEXT_MAPS]
+        assert [cell.strip() for cell in row.strip("|").split("|")[1:]] == cells

@@ -25,7 +25,7 @@ from minigrad.ops.alternatives import (
     top_k_softmax,
     uniform,
 )
-from minigrad.ops.attention import attention, causal_mask
+from minigrad.ops.attention import attention, causal_mask, split_heads
 from minigrad.ops.softmax import softmax
 
 # From scores to weights: every one is called as map(scores, axis=-1, mask=mask).
@@ -97,7 +97,7 @@ class MultiHeadAttention(Module):
         if self.normalize == "softmax" and not self.dropout.active:  #     all that follows in one node
             y = attention(q, k, v, n_heads=self.n_heads, mask=mask, causal=self.causal)
         else:
-            q, k, v = self._split(q), self._split(k), self._split(v)  #    (B, n_heads, T, d_head)
+            q, k, v = (split_heads(a, self.n_heads) for a in (q, k, v))  # (B, n_heads, T, d_head)
             y = self.dropout(self._weights(q, k, mask)) @ v  #             (B, n_heads, Tq, d_head)
             y = y.swapaxes(-2, -3)  #                                      (B, Tq, n_heads, d_head)
             y = y.reshape(*y.shape[:-2], -1)  #                            (B, Tq, d_model)
@@ -111,7 +111,8 @@ class MultiHeadAttention(Module):
         """The weights `forward` would use, to look at: an array (B, n_heads, Tq, Tk). Nothing is dropped."""
         context = x if context is None else context
         mask = self._checked(x, context, mask)
-        return self._weights(self._split(self.query(x)), self._split(self.key(context)), mask).data
+        q, k = split_heads(self.query(x), self.n_heads), split_heads(self.key(context), self.n_heads)
+        return self._weights(q, k, mask).data
 
     def _weights(self, q: Tensor, k: Tensor, mask: NDArray[np.bool_] | None) -> Tensor:
         if self.causal:
@@ -120,10 +121,6 @@ class MultiHeadAttention(Module):
         scores = q @ k.mT / math.sqrt(q.shape[-1])  # (B, n_heads, Tq, Tk)
         normalize = MAPS[self.normalize] if isinstance(self.normalize, str) else self.normalize
         return normalize(scores, axis=-1, mask=mask)
-
-    def _split(self, x: Tensor) -> Tensor:
-        """Cut the features into heads: (B, T, d_model) -> (B, n_heads, T, d_head)."""
-        return x.reshape(*x.shape[:-1], self.n_heads, x.shape[-1] // self.n_heads).swapaxes(-2, -3)
 
     def _checked(self, x: Tensor, context: Tensor, mask: ArrayLike | None) -> NDArray[np.bool_] | None:
         """The mask with its axis for the heads. Raises ValueError or TypeError for what attention cannot work with."""

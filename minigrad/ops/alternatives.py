@@ -90,8 +90,9 @@ def sigmoid_normalize(x, *, axis=-1, mask=None):
 
     Numerics.  Computed as that softmax, with ln σ(x) = −ln(1 + exp(−x)), since all σ may round to 0 at once.
     """
-    x = np.where(_allowed(x, axis, mask), x, 0)  # whatever stands behind the mask, nan included
-    y, _ = exp_shifted(-np.logaddexp(0, -x), axis, mask)
+    allowed = _allowed(x, axis, mask)
+    x = np.where(allowed, x, 0)  # whatever stands behind the mask, nan included
+    y, _ = exp_shifted(-np.logaddexp(0, -x), axis, allowed)
     y /= total_or_one(y, axis)
     one_minus_sigmoid = np.exp(-np.logaddexp(0, x))
 
@@ -199,12 +200,12 @@ def one_hot_max(x, axis, mask=None):
     scores = masked(x, axis, mask)
     y = np.zeros_like(scores)
     np.put_along_axis(y, np.expand_dims(scores.argmax(axis), axis), 1, axis)
-    return y if mask is None else np.where(_allowed(x, axis, mask), y, 0)
+    return np.where(np.isneginf(scores), 0, y)
 
 
 def _allowed(x, axis, mask):
-    """The mask in the shape of the scores."""
-    return ~np.isneginf(masked(np.zeros(x.shape, np.float32), axis, mask))
+    """Which scores take part: those not masked, nor −inf, which is the same."""
+    return ~np.isneginf(masked(x, axis, mask))
 
 
 def _shifted_and_clipped(x, axis, mask):

@@ -25,7 +25,8 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
     mask is boolean, True = may attend, and broadcasts to (..., Tq, Tk). causal=True lets position t attend to
     positions 0 to t only, and needs as many queries as keys.
     With n_heads, q, k and v are (..., T, n_heads · d): each head attends with its own d of the features, and the
-    results stand side by side, y (..., Tq, n_heads · d_v). The scores' shape is then (..., n_heads, Tq, Tk).
+    results stand side by side, y (..., Tq, n_heads · d_v). A mask with as many axes as q or k is for all heads alike;
+    with one more, (..., n_heads, Tq, Tk), for each.
 
     Backward.  With g = grad_y, matrix product by matrix product (see `matmul`) and through softmax (see `softmax`):
         grad_v = Wᵀ g
@@ -45,6 +46,7 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
     or in a query that may attend to nothing, goes nowhere.
     """
     if n_heads is not None:
+        mask = _for_all_heads(mask, q, k)
         q, k, v = (_split(a, n_heads) for a in (q, k, v))
     _check(q, k, v)
     n_queries, n_keys, d = q.shape[-2], k.shape[-2], q.shape[-1]
@@ -112,15 +114,19 @@ def attention_weights(
     and the same computation in plain ops.
     """
     if n_heads is not None:
-        q, k = (
-            swapaxes(reshape(a, shape=(*np.shape(a)[:-1], n_heads, np.shape(a)[-1] // n_heads)), axis1=-2, axis2=-3)
-            for a in (q, k)
-        )
+        mask = _for_all_heads(mask, q, k)
+        q, k = split_heads(q, n_heads), split_heads(k, n_heads)
     scores = matmul(q, swapaxes(k, axis1=-1, axis2=-2))  # (..., Tq, Tk)
     if causal:
         _check_causal(*scores.shape[-2:])
         mask = causal_mask(scores.shape[-1]) if mask is None else boolean(mask) & causal_mask(scores.shape[-1])
     return softmax(mul(scores, 1 / math.sqrt(np.shape(k)[-1])), mask=mask)
+
+
+def split_heads(x: ArrayLike | Tensor, n_heads: int) -> Tensor:
+    """Cut the features into heads: (..., T, n_heads · d) -> (..., n_heads, T, d)."""
+    shape = np.shape(x)
+    return swapaxes(reshape(x, shape=(*shape[:-1], n_heads, shape[-1] // n_heads)), axis1=-2, axis2=-3)
 
 
 def causal_mask(n: int) -> NDArray[np.bool_]:
@@ -170,6 +176,13 @@ def _blocked(mask, causal, lead, n_queries, n_keys, dtype):
     blocked = np.ascontiguousarray(np.where(mask.mT, 0, -np.inf).astype(dtype))
     blocked = np.broadcast_to(blocked, (*lead, n_keys, n_queries))
     return blocked, mask.any(-1)[..., None], mask.any(-2)[..., None]
+
+
+def _for_all_heads(mask, q, k):
+    """A mask without an axis for the heads, (..., Tq, Tk), gets one."""
+    if mask is None or np.ndim(mask) < max(2, np.ndim(q), np.ndim(k)) or np.ndim(mask) > max(np.ndim(q), np.ndim(k)):
+        return mask
+    return boolean(mask)[..., None, :, :]
 
 
 def _split(a, n_heads):

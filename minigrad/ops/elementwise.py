@@ -194,17 +194,18 @@ def tanh(x):
 def sigmoid(x):
     """yᵢ = 1 / (1 + exp(−xᵢ))
 
-    Backward.  ∂yᵢ/∂xᵢ = exp(−xᵢ)/(1 + exp(−xᵢ))² = yᵢ(1 − yᵢ), so
-        grad_x = grad_y · y · (1 − y)
+    Backward.  slope = ∂yᵢ/∂xᵢ = exp(−xᵢ)/(1 + exp(−xᵢ))² = yᵢ(1 − yᵢ), so
+        grad_x = grad_y · slope
 
-    Numerics.  1/(1 + exp(−x)) = (1 + tanh(x/2))/2, which never overflows; but it rounds to 0 for x below −17 in
-    float32. So: with e = exp(−|x|) ≤ 1, the value is 1/(1 + e) for x ≥ 0 and e/(1 + e) for x < 0, exact at both ends.
+    Numerics.  With e = exp(−|x|) ≤ 1 nothing overflows: y is 1/(1 + e) for x ≥ 0 and e/(1 + e) for x < 0, and the
+    slope is e/(1 + e)² on both sides. As y(1 − y) it would be 0 for x > 17 in float32, where y rounds to 1.
     """
     e = np.exp(-np.abs(x))
     y = np.where(x >= 0, 1, e) / (1 + e)
+    slope = e / (1 + e) ** 2
 
     def vjp_x(grad_y):
-        return grad_y * y * (1 - y)
+        return grad_y * slope
 
     return y, vjp_x
 

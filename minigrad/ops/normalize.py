@@ -22,7 +22,8 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
         grad_xⱼ     = r (gⱼ − mean(g) − x̂ⱼ mean(g x̂))
         grad_weight = Σ_rows grad_y x̂
         grad_bias   = Σ_rows grad_y
-    A row's gradient has no part along 1 nor along x̂: shifting or scaling x would change nothing.
+    A row's gradient sums to 0, as shifting x changes nothing; but for ε it has no part along x̂ either, as scaling x
+    would change nothing.
 
     Numerics.  The mean over a short row is a matrix product with 1/d, and the row-wise dot product is np.vecdot: both
     are several times faster than .mean(-1).

@@ -155,7 +155,7 @@ def embedding(table, ids):
 
     def vjp_table(grad_y):
         rows = grad_y.reshape(len(flat), d)
-        if n <= 1024:
+        if n <= 1024 and np.isfinite(rows).all():  # 0 · inf would be nan, and in every row
             one_hot_T = np.arange(n)[:, None] == flat
             return (one_hot_T.astype(dtype) @ rows).reshape(table_shape)
         grad_table = np.zeros((n, d), dtype)

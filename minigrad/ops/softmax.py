@@ -1,7 +1,7 @@
 """Softmax and its relatives: raw scores to weights, to log-probabilities, to the loss of a classifier.
 
-All take `mask`: boolean, True = may take part; it broadcasts to the scores. A masked score counts as −inf, its weight
-and its gradient are exactly 0 whatever stands there, nan included.
+softmax and log_softmax take `mask`: boolean, True = may take part; it broadcasts to the scores. A masked score counts
+as −inf, and a score of −inf as masked: its weight and its gradient are exactly 0, whatever stood there, nan included.
 """
 
 import numpy as np
