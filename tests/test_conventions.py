@@ -889,3 +889,63 @@ def _flat(value):
 def test_every_ops_docstring_derives_its_gradient(op_name):
     doc = OPS[op_name].__doc__
     assert doc and ("Backward." in doc), f"{op_name} has no derivation"
+
+
+# --- heads, integers, and the ends of the number range ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "batch", [2, 3]
+)  # 2 is the number of heads, too: the mask's first axis must not be taken for it
+def test_a_mask_without_an_axis_for_heads_is_for_all_heads(batch):
+    q = np.random.default_rng(3).normal(size=(batch, 5, 8))
+    mask = minigrad.length_mask([5, 2, 3][:batch], 5)  # (batch, 1, 5)
+    y = minigrad.attention(q, q, q, n_heads=2, mask=mask).data
+    np.testing.assert_array_equal(y, minigrad.attention(q, q, q, n_heads=2, mask=mask[:, None]).data)
+    weights = minigrad.attention_weights(q, q, n_heads=2, mask=mask).data  # (batch, 2, 5, 5)
+    np.testing.assert_array_equal(weights[1, :, :, 2:], 0)
+    assert (weights[1, :, :, :2] > 0).all() and (weights[0] > 0).all()
+
+
+def test_heads_attend_each_with_its_own_features():
+    q, k, v = (np.random.default_rng(i).normal(size=(2, 5, 6)) for i in range(3))
+    together = minigrad.attention(q, k, v, n_heads=2, causal=True).data
+    for head in (np.s_[..., :3], np.s_[..., 3:]):
+        np.testing.assert_allclose(
+            together[head], minigrad.attention(q[head], k[head], v[head], causal=True).data, rtol=1e-13
+        )
+
+
+@pytest.mark.parametrize("length", [63, 64, 65, 130])
+def test_causal_blocks_of_queries_are_the_whole(length):
+    q, k, v = (np.random.default_rng(i).normal(size=(2, length, 4)) for i in range(3))
+    masked = minigrad.attention(q, k, v, mask=minigrad.causal_mask(length)).data
+    np.testing.assert_allclose(minigrad.attention(q, k, v, causal=True).data, masked, rtol=1e-12, atol=1e-14)
+
+
+def test_gumbel_noise_on_integer_scores_is_not_rounded():
+    scores, rng = np.tile([0, 1, 2], (100_000, 1)), np.random.default_rng(0)
+    drawn = minigrad.gumbel_softmax(scores, rng=rng).data.mean(0)
+    np.testing.assert_allclose(drawn, minigrad.softmax([0.0, 1.0, 2.0]).data, atol=0.006)  # 4 standard errors
+
+
+def test_an_infinite_gradient_stays_in_its_own_row_of_a_table():
+    table = minigrad.Tensor(np.zeros((5, 2)), requires_grad=True)
+    grad = np.ones((3, 2))
+    grad[1, 0] = np.inf
+    minigrad.embedding(table, [0, 3, 0]).backward(grad)
+    np.testing.assert_array_equal(table.grad, [[2, 2], [0, 0], [0, 0], [np.inf, 1], [0, 0]])
+
+
+def test_the_slope_of_sigmoid_is_symmetric_to_the_last_bit_that_counts():
+    x = minigrad.Tensor([-20.0, 20.0], requires_grad=True)
+    x.sigmoid().sum().backward()
+    np.testing.assert_allclose(x.grad, math.exp(-20) / (1 + math.exp(-20)) ** 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["softmax", "hardmax", "uniform", "sparsemax", "entmax15", "top_k_softmax", "sigmoid_normalize"]
+)
+def test_a_score_of_minus_infinity_is_a_masked_score(name):
+    y = minigrad.OPS[name](np.array([[-np.inf, 0.0, 0.0], [-np.inf] * 3])).data
+    assert y[0, 0] == 0 and y[0].sum() == pytest.approx(1) and not y[1].any()

@@ -711,3 +711,16 @@ def test_the_command_fails_where_an_op_does(only, capsys, op, cases, words):
     assert words in out
     assert "FAILED" in out
     assert ", 1 failed, " in out
+
+
+def test_a_gradient_hidden_by_rounding_does_not_pass():
+    wrong = tape(lambda x: (x * x, lambda g: 5 * g * x), name="wrong_by_a_factor")
+    for hidden_by in (3e10, 1e12):
+        report = gradcheck(lambda x, c=hidden_by: wrong(x) + c, np.array([1.0, 2.0]), raise_error=False)
+        assert not report.ok and report.verdict in ("lost in rounding", "wrong gradient")
+    with pytest.raises(GradientError, match="rounding in f hides the gradient"):
+        gradcheck(lambda x: x * x + 1e12, np.array([1.0, 2.0]))
+
+
+def test_a_gradient_that_is_truly_zero_still_passes():
+    assert gradcheck(lambda x: minigrad.softmax(x).sum(), np.array([1.0, 2.0, 3.0])).ok
