@@ -11,5 +11,7 @@ normalize     layer_norm
 attention     scaled dot-product attention in one node; attention_weights, for looking
 cases         the inputs on which each op is checked
 
+The figures in their `Numerics` are printed by tests/benchmarks/numerics.py.
+
 Functions are not re-exported here, so that `ops.softmax` is always the module; `minigrad` has them all by name.
 """

@@ -143,8 +143,8 @@ def embedding(table, ids):
         grad_table = Oᵀ @ grad_y
     which adds up the gradients of all places where a row was used.
 
-    Numerics.  For small tables that product is the fastest way NumPy has (137 µs for 768 ids and 65 rows of 128,
-    against 830 for np.add.at); for large ones the gradients are sorted by row and summed run by run.
+    Numerics.  For small tables that product is the fastest way NumPy has (116 µs for 768 ids and 65 rows of 128,
+    against 593 for np.add.at); for large ones the gradients are sorted by row and summed run by run.
     """
     n, d = len(table), math.prod(table.shape[1:])
     if ids.size and (ids.min() < 0 or ids.max() >= n):
