@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from minigrad import nn, optim
 from minigrad.ops.elementwise import gelu, pieces
 from minigrad.ops.linear import ones
 
@@ -41,6 +43,20 @@ def add_at(ids: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
     table = np.zeros((n, rows.shape[1]), np.float32)
     np.add.at(table, ids, rows)
     return table
+
+
+def adamw_step(piece: int) -> Callable[[], None]:
+    def with_this_piece(f: Callable[[], Any]) -> Any:
+        optim.PIECE, before = piece, optim.PIECE
+        try:
+            return f()
+        finally:
+            optim.PIECE = before
+
+    parameter = nn.Parameter(normal(800, 1000))
+    optimizer = with_this_piece(lambda: optim.AdamW([parameter]))
+    parameter.grad = normal(800, 1000)
+    return lambda: with_this_piece(optimizer.step)
 
 
 def gelu_whole(x: np.ndarray, length: int) -> None:
@@ -92,6 +108,7 @@ def main() -> None:
          "over axis -2", lambda: scores.max(-2, keepdims=True)),
         ("gelu: 768 x 512 forward and back", "whole arrays", lambda: gelu_whole(hidden, hidden.size),
          "in pieces", lambda: gelu_whole(hidden, 2**15)),
+        ("AdamW: 0.8 million parameters", "in one piece", adamw_step(800_000), "in pieces", adamw_step(2**16)),
     ]  # fmt: skip
     print(f"{'what':<48} {'plain':>16} {'µs':>7}   {'here':>16} {'µs':>7}   ratio")
     for what, plain, f, here, g in pairs:
