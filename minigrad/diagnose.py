@@ -48,6 +48,8 @@ def explain_grad(f: Callable[[], Tensor], parameter: Tensor) -> Explanation:
         f: builds the loss, a scalar. It is run once, forward and backward; `.grad` stays as it was.
         parameter: the leaf that is asked about.
 
+    Raises TypeError where f is not a function that returns a Tensor.
+
     The verdict is one of
         not reached    there is no way back from the loss; where it was cut
         zero           exactly 0 in all elements, and the op that blocked it
@@ -64,7 +66,11 @@ def explain(recording: Recording, parameter: Tensor) -> Explanation:
     """The same for what was recorded: `tape.explain(parameter)`. Raises RuntimeError where there was no backward."""
     if recording.root is None:
         raise RuntimeError("there is no backward pass in this recording: call loss.backward() inside the `with`")
-    return _explain(recording, parameter, recording.root)
+    found = _explain(recording, parameter, recording.root)
+    if recording.passes > 1:
+        told = f"(Of the {recording.passes} backward passes in this recording only the last is kept.)"
+        found = Explanation(found.verdict, f"{found.text} {told}")
+    return found
 
 
 def _explain(recording: Recording, parameter: Tensor, root: Node | None) -> Explanation:
@@ -80,6 +86,9 @@ def _explain(recording: Recording, parameter: Tensor, root: Node | None) -> Expl
     if grad is None:
         return Explanation("not reached", f"not reached: {_not_reached(who, leaf, root, recording)}")
     assert root is not None
+    if leaf is root:
+        told = f"{who} is where backward() started: its gradient is the one that was given there"
+        return Explanation("healthy", f"healthy: {told}, of norm {_norm(grad):.3g}.")
     if any(node not in recording.calls for node in _between(leaf, root)):
         raise RuntimeError("a part of the forward pass ran outside the recording: put it inside the `with` as well")
     if not np.isfinite(grad).all():
@@ -149,7 +158,7 @@ def _not_reached(who: str, leaf: Node, root: Node | None, recording: Recording) 
     if len(alive) > 1:
         last = list(alive.values())[-1]
         assert last is not None
-        return f"{who} was used, but the loss does not depend on the result (last: {_op_text(last)})."
+        return f"{who} was used, but no op that leads to the loss took the result (last: {_op_text(last)})."
     return f"{who} was used by no op. Was its .data taken, or a copy made with Tensor(...)?"
 
 
@@ -167,7 +176,7 @@ def _cut_text(cut: _Cut) -> str:
     (tensor,) = cut.event.args
     of = f"of the output of `{tensor.node.op}`" if tensor.node is not None and tensor.node.op else "of the leaf itself"
     inside = f" in `{cut.event.scope}`" if cut.event.scope else ""
-    made = " (it makes a raw array)" if cut.how == "numpy()" else ""
+    made = {"numpy()": " (it makes a raw array)", "item()": " (it makes a Python number)"}.get(cut.how, "")
     return f"{cut.how} {of}{made}{inside}{_at(cut.event.line)}"
 
 

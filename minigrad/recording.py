@@ -47,17 +47,17 @@ class Line(NamedTuple):
 class Event:
     """One call of an op, or one tensor taken out of the graph."""
 
-    name: str  # the op, or "detach()" or "numpy()"
+    name: str  # the op, or "detach()", "numpy()" or "item()"
     scope: str
     line: Line | None
-    args: tuple[Any, ...]  # as the caller gave them: Tensors, arrays, numbers
+    args: tuple[Any, ...]  # as the caller gave them: Tensors, arrays (copied where they may be written), numbers
     static: dict[str, Any]
     result: Tensor | None  # None for a cut
 
 
 class Recording(Observer):
     """Values and gradients of all that runs inside `with watch(recording):`. Arrays are references, not copies, except
-    those of leaves, which an optimizer may write.
+    those of leaves, which an optimizer may write, and raw arrays, which you may.
 
     values         Node -> the array it computed, or that a leaf held
     grads          Node -> the gradient of its output, from the last backward pass that came by
@@ -66,6 +66,7 @@ class Recording(Observer):
     parameters     the leaves that were given as a Parameter, or another kind of Tensor
     events         all Events in order, also those that left no Node (no_grad, detach)
     root           the Node from which the last backward pass started; before that, None
+    passes         how many backward passes were seen
     """
 
     def __init__(self) -> None:
@@ -76,11 +77,14 @@ class Recording(Observer):
         self.parameters: set[Node] = set()
         self.events: list[Event] = []
         self.root: Node | None = None
-        self._last: Node | None = None  # where backward was last seen
+        self.passes = 0
+        self._awaited: set[Node] = set()  # by the pass that runs: they have got a contribution
+        self._copies: dict[int, tuple[Array, Array]] = {}  # id of an array -> the array, and as it was when last used
 
     # --- forward ------------------------------------------------------------------------------------------------
     def op_ends(self, name: str, args: tuple[Any, ...], static: dict[str, Any], result: Tensor) -> None:
-        event = Event(name, current_scope(), user_line(), args, static, result)
+        kept = tuple(map(self._as_it_is, args))  # static arrays have been copied by the engine
+        event = Event(name, current_scope(), user_line(), kept, static, result)
         self.events.append(event)
         for a in args:
             if isinstance(a, Tensor) and isinstance(a.node, Leaf) and a.node not in self.values:
@@ -91,21 +95,36 @@ class Recording(Observer):
             self.values[result.node] = result.data
             self.calls[result.node] = event
 
+    def _as_it_is(self, a: Any) -> Any:
+        """A raw array that may be written later is copied; as long as it is the same, so is its copy."""
+        if not isinstance(a, np.ndarray) or not a.flags.writeable:
+            return a
+        known = self._copies.get(id(a))
+        if known is None or not np.array_equal(known[1], a, equal_nan=a.dtype.kind == "f"):
+            known = self._copies[id(a)] = (a, a.copy())
+        return known[1]
+
     def cut(self, how: str, tensor: Tensor) -> None:
         self.events.append(Event(how, current_scope(), user_line(), (tensor,), {}, None))
 
     # --- backward -----------------------------------------------------------------------------------------------
     def vjp_starts(self, node: Node, grad: Array) -> None:
-        # Within one pass Nodes only get older: a newer one, or the same again, is the start of another pass.
-        if self._last is None or node.created >= self._last.created:
+        if node not in self._awaited:  # it is where another pass starts
             self.root = node
+            self.passes += 1
             self.grads.clear()
             self.contributions.clear()
-        self._last = node
+            self._awaited.clear()
+        self._awaited.discard(node)
         self.grads[node] = grad
 
     def vjp_ends(self, node: Node, grad: Array, contributions: list[Array | None]) -> None:
         self.contributions[node] = contributions
+        self._awaited.update(
+            source
+            for source, contribution in zip(node.inputs, contributions, strict=True)
+            if isinstance(source, Node) and contribution is not None
+        )
 
     def leaf(self, leaf: Leaf, grad: Array) -> None:
         self.grads[leaf] = grad
@@ -189,12 +208,17 @@ def quiet_grads(recording: Recording) -> Iterator[None]:
 
 def recording_of(f: Any) -> tuple[Recording, Tensor]:
     """Run `f`, which builds a loss, forward and backward; `.grad` of the leaves stays as it was."""
+    if not callable(f):
+        raise TypeError(
+            f"f must be a function that builds the loss, such as lambda: loss_of(model), not a {type(f).__name__}"
+        )
     recording = Recording()
     with watch(recording):
         loss = f()
         if not isinstance(loss, Tensor):
             raise TypeError(f"f() must return the loss as a Tensor, not {type(loss).__name__}")
         if loss.node is not None:
+            recording.values.setdefault(loss.node, loss.data.copy())  # where the loss is a leaf itself
             with quiet_grads(recording):
                 loss.backward()
     return recording, loss

@@ -68,6 +68,14 @@ def test_not_reached_because_it_became_a_raw_array():
     assert "numpy() of the output of `exp` (it makes a raw array)" in said.text
 
 
+@pytest.mark.parametrize("number", [lambda t: t.item(), float], ids=["item", "float"])
+def test_not_reached_because_it_became_a_python_number(number):
+    w = leaf()
+    said = explain_grad(lambda: (other() * number(mg.exp(w).sum())).sum(), w)
+    assert said.verdict == "not reached"
+    assert "cut off from the loss by item() of the output of `sum` (it makes a Python number)" in said.text
+
+
 def test_of_several_cuts_the_one_that_the_loss_came_through_is_named():
     w = leaf()
 
@@ -97,7 +105,7 @@ def test_a_cut_for_looking_at_values_is_no_cut():
     ("f", "says"),
     [
         (lambda w: other().sum(), "`w` of shape (3,) was used by no op"),
-        (lambda w: (mg.exp(w), other().sum())[1], "was used, but the loss does not depend on the result (last: `exp`"),
+        (lambda w: (mg.exp(w), other().sum())[1], "but no op that leads to the loss took the result (last: `exp`"),
         (lambda w: mg.where(w, other(), 0.0).sum(), "and () gives no gradient to its input 0"),
         (lambda w: mg.exp(w).detach().sum(), "detach()"),
     ],
@@ -278,12 +286,35 @@ def test_a_recording_can_be_asked_too():
         half.explain(w)
 
 
+def test_of_several_backward_passes_in_a_recording_the_last_is_told_and_said_to_be():
+    w, v = leaf(), leaf(name="v")
+    with viz.record() as tape:
+        mg.exp(w).sum().backward()
+        mg.exp(v).sum().backward()
+    note = "Of the 2 backward passes in this recording only the last is kept"
+    assert tape.explain(w).verdict == "not reached" and note in tape.explain(w).text
+    assert tape.explain(v).verdict == "healthy" and note in tape.explain(v).text
+
+
+def test_the_loss_itself_can_be_asked_about():
+    w = leaf(2.0, shape=())
+    with viz.record() as tape:
+        loss = mg.exp(w)
+        loss.backward()
+    said = tape.explain(loss)
+    assert said.verdict == "healthy" and "the output of `exp` of shape () is where backward() started" in said.text
+    assert explain_grad(lambda: w, w).verdict == "healthy"
+    assert w.grad == mg.exp(w).data  # from the recorded step, not from being asked
+
+
 def test_bad_input_gets_one_clear_sentence():
     w = leaf()
     with pytest.raises(TypeError, match="must return the loss as a Tensor, not float"):
         explain_grad(lambda: 1.0, w)
     with pytest.raises(TypeError, match="a parameter, a Tensor, not ndarray"):
         explain_grad(lambda: w.sum(), np.ones(3))
+    with pytest.raises(TypeError, match=r"f must be a function that builds the loss, .*, not a Tensor"):
+        explain_grad(w.sum(), w)
     with pytest.raises(ValueError, match="backward\\(\\) starts from a scalar"):
         explain_grad(lambda: w * 2.0, w)
 

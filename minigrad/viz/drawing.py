@@ -16,6 +16,8 @@ from minigrad.viz.folding import (
     Edge,
     Sketch,
     bad_text,
+    check_depth,
+    check_pass,
     count,
     history,
     norm,
@@ -61,12 +63,12 @@ def graph(t: Tensor, depth: int = 1, *, tape: Recording | None = None, direction
             is red and dashed where the gradient going back is exactly 0, grey and dotted where none ever came.
         direction: "TB" from top to bottom, "LR" from left to right.
 
-    Raises ValueError for a Tensor without a graph.
+    Raises ValueError for a Tensor without a graph, or a recording whose last backward pass was that of another.
     """
     if direction not in ("TB", "LR"):
         raise ValueError(f"direction is 'TB' (top to bottom) or 'LR' (left to right), not {direction!r}")
-    if depth < 1:
-        raise ValueError(f"depth counts the levels of modules that are opened, from 1, not {depth}")
+    check_depth(depth)
+    check_pass(root_of(t), tape)
     return Picture(dot(sketch(history(root_of(t)), lambda call: call.depth < depth, tape), tape, direction))
 
 

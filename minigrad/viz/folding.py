@@ -36,6 +36,21 @@ def root_of(t: Tensor) -> Node:
     return t.node
 
 
+def check_pass(root: Node, tape: Recording | None) -> None:
+    """Raises ValueError where the gradients in the recording are those of another result."""
+    if tape is not None and tape.passes > 1 and root not in tape.grads:
+        raise ValueError(
+            "the last backward pass in this recording started from another result: record one backward at a time"
+        )
+
+
+def check_depth(depth: int) -> None:
+    if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)):
+        raise TypeError(f"depth counts the levels of modules that are opened, a whole number, not {depth!r}")
+    if depth < 1:
+        raise ValueError(f"depth counts the levels of modules that are opened, from 1, not {depth}")
+
+
 # --- modules -----------------------------------------------------------------------------------------------------
 
 
@@ -199,7 +214,11 @@ def sketch(h: History, opened: Callable[[Call], bool], tape: Recording | None = 
     if math.prod(root.shape) == 1 and root.op is not None:
         box_of[root].kind = "loss"
     # Oldest first; what has no Node (an input) stands just before its first use.
-    boxes.sort(key=lambda box: box.node.created if box.node else _first_use(box, edges))
+    first_use: dict[Box, int] = {}
+    for edge in edges:
+        created = edge.uses[0][0].created
+        first_use[edge.tail] = min(created, first_use.get(edge.tail, created))
+    boxes.sort(key=lambda box: box.node.created if box.node else first_use[box] - 0.5)
     order = {box: i for i, box in enumerate(boxes)}
     edges.sort(key=lambda edge: (order[edge.head], edge.uses[0][1], order[edge.tail]))
     for i, box in enumerate(boxes):
@@ -298,18 +317,15 @@ def _input_box(
     return box
 
 
-def _first_use(box: Box, edges: list[Edge]) -> float:
-    return min(edge.uses[0][0].created for edge in edges if edge.tail is box) - 0.5
-
-
 def _gradient_through(edge: Edge, tape: Recording) -> float | None:
     """The norm of the gradient that went back along an edge; None if nothing ever did."""
-    total = None
+    sums: dict[Any, Array] = {}  # source -> what its uses contribute, added up as backward does
     for node, i in edge.uses:
         contribution = tape.contributions[node][i] if node in tape.contributions else None
         if contribution is not None:
-            total = math.hypot(total or 0.0, norm(contribution))
-    return total
+            source = node.inputs[i]
+            sums[source] = sums[source] + contribution if source in sums else contribution
+    return math.hypot(*map(norm, sums.values())) if sums else None
 
 
 def norm(a: Array) -> float:

@@ -103,15 +103,17 @@ function show() {
   const order = new Map(steps().map((id, i) => [id, i]));
   const computed = (id) => back || !order.has(id) || order.get(id) <= place; // leaves and data are there from the start
   const pulled = (id) => back && order.has(id) && order.get(id) >= place; // backward has gone through it
+  const data = (id) => at(id).classList.contains("input"); // it gets no gradient
   document.body.classList.toggle("going-back", back);
   document.body.classList.toggle("forward-only", !backward);
 
   const reached = new Set(); // boxes to which a gradient has come, their own VJP run or not
   for (const [id, [tail, head]] of Object.entries(views[view].edges)) {
-    if (pulled(head)) reached.add(tail);
+    const flows = pulled(head) && !data(tail);
+    if (flows) reached.add(tail);
     const edge = at(id);
     edge.classList.toggle("todo", !computed(head));
-    edge.classList.toggle("flow", pulled(head));
+    edge.classList.toggle("flow", flows);
   }
   for (const node of at("graph").querySelectorAll(".node")) {
     node.classList.toggle("todo", !computed(node.id));
@@ -199,6 +201,11 @@ const keys = {
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const inGraph = at("graph").contains(document.activeElement);
+  react(event);
+  if (inGraph && !at("graph").contains(document.activeElement)) at(lit()).focus({ preventScroll: true }); // a new picture
+});
+function react(event) {
   const pressed = event.target.closest("button, summary, .node");
   if ((event.key === "Enter" || event.key === " ") && pressed) {
     if (pressed.classList.contains("node")) { event.preventDefault(); choose(pressed.id); }
@@ -208,7 +215,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (event.key !== " ") stop();
   keys[event.key]();
-});
+}
 at("first").addEventListener("click", () => { stop(); move(0); });
 at("previous").addEventListener("click", () => { stop(); move(step - 1); });
 at("next").addEventListener("click", () => { stop(); move(step + 1); });

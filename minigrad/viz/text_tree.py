@@ -5,7 +5,18 @@ from __future__ import annotations
 from minigrad.engine import Leaf, Node, Tensor
 from minigrad.recording import Recording
 from minigrad.viz.drawing import box_lines
-from minigrad.viz.folding import Box, Call, Sketch, history, root_of, shape_text, sketch
+from minigrad.viz.folding import (
+    Box,
+    Call,
+    Edge,
+    Sketch,
+    check_depth,
+    check_pass,
+    history,
+    root_of,
+    shape_text,
+    sketch,
+)
 
 
 def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
@@ -20,14 +31,18 @@ def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
         depth: how many levels of modules are opened, as in `graph`.
         tape: a recording of this step: shows values and gradients, and marks where the gradient is exactly 0.
 
-    Raises ValueError for a Tensor without a graph.
+    Raises ValueError for a Tensor without a graph, or a recording whose last backward pass was that of another.
     """
-    if depth < 1:
-        raise ValueError(f"depth counts the levels of modules that are opened, from 1, not {depth}")
+    check_depth(depth)
+    check_pass(root_of(t), tape)
     s = sketch(history(root_of(t)), lambda call: call.depth < depth, tape)
     names = _names(s)
-    rows = [_row(box, s, names, tape) for box in s.boxes if box.kind in ("leaf", "input")]
-    rows += _rows(s.calls, s, names, tape, "")
+    incoming: dict[Box, list[Edge]] = {box: [] for box in s.boxes}
+    for edge in s.edges:
+        incoming[edge.head].append(edge)
+    row_of = {box: _row(box, incoming[box], names, tape) for box in s.boxes}
+    rows = [row_of[box] for box in s.boxes if box.kind in ("leaf", "input")]
+    rows += _rows(s.calls, _by_item(s), row_of, "")
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
@@ -36,39 +51,45 @@ def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
 def _names(s: Sketch) -> dict[Box, str]:
     """Leaves and inputs by name (the second "weight" is weight′), the others by number."""
     names: dict[Box, str] = {}
+    taken: set[str] = set()
     number = 0
     for box in s.boxes:
         if box.kind in ("leaf", "input"):
-            names[box] = box.title
-            while list(names.values()).count(names[box]) > 1:
-                names[box] += "′"
+            name = box.title
+            while name in taken:
+                name += "′"
+            taken.add(name)
+            names[box] = name
         else:
             number += 1
             names[box] = str(number)
     return names
 
 
-def _rows(call: Call, s: Sketch, names: dict[Box, str], tape: Recording | None, indent: str) -> list[list[str]]:
+def _by_item(s: Sketch) -> dict[Node | Call, Box]:
     by_item: dict[Node | Call, Box] = {}
     for box in s.boxes:
         if box.call is not None:
             by_item[box.call] = box
         elif box.node is not None and not isinstance(box.node, Leaf):
             by_item[box.node] = box
+    return by_item
+
+
+def _rows(call: Call, by_item: dict[Node | Call, Box], row_of: dict[Box, list[str]], indent: str) -> list[list[str]]:
     rows = []
     for item in call.items:
         if item in by_item:
-            row = _row(by_item[item], s, names, tape)
+            row = row_of[by_item[item]]
             rows.append([indent + row[0], *row[1:]])
         elif isinstance(item, Call):
             rows.append([f"{indent}{item.name}:", "", "", ""])
-            rows += _rows(item, s, names, tape, indent + "  ")
+            rows += _rows(item, by_item, row_of, indent + "  ")
     return rows
 
 
-def _row(box: Box, s: Sketch, names: dict[Box, str], tape: Recording | None) -> list[str]:
+def _row(box: Box, incoming: list[Edge], names: dict[Box, str], tape: Recording | None) -> list[str]:
     """Title, shape, where it comes from, and the lines a picture would have."""
-    incoming = [edge for edge in s.edges if edge.head is box]
     shape = shape_text(box.shape)
     lines = [line.removesuffix(f" · {shape}") for line in box_lines(box, tape) if line != shape]
     if box.kind in ("leaf", "input"):

@@ -9,7 +9,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn, viz
 from minigrad.engine import in_scope
-from minigrad.viz.folding import history, op_title
+from minigrad.viz.folding import history, norm, op_title, sketch
 
 NEURON = r"""
 digraph {
@@ -161,6 +161,32 @@ def test_zero_gradients_are_red_and_dashed_only_behind_hardmax():
     assert cut == [("w", "mul"), ("mul", "hardmax")]
 
 
+def test_the_only_edge_out_of_a_box_carries_the_gradient_of_the_box():
+    _, loss = gpt()
+    with viz.record() as tape:
+        result = loss()
+        result.backward()
+    several = 0
+    for depth in (1, 2, 3):
+        s = sketch(history(result.node), lambda call, depth=depth: call.depth < depth, tape)
+        for box in s.boxes:
+            out = [edge for edge in s.edges if edge.tail is box]
+            if len(out) == 1 and box.kind != "input" and all(node.inputs[i] is box.node for node, i in out[0].uses):
+                several += len(out[0].uses) > 1
+                np.testing.assert_allclose(out[0].norm, norm(tape.grads[box.node]), rtol=1e-5)
+    assert several  # norm1 goes into query, key and value of attn
+
+
+def test_what_cancels_inside_a_module_is_exactly_0():
+    w = leaf()
+    with viz.record() as tape:
+        y = mg.exp(w)
+        loss = in_scope("m", lambda: y - y).sum()
+        loss.backward()
+    s = sketch(history(loss.node), lambda call: False, tape)
+    assert [edge.state for edge in s.edges if edge.tail.node is y.node] == ["zero"]
+
+
 def test_what_no_gradient_comes_to_is_grey_and_dotted():
     w, v = leaf(name="w"), leaf(name="v")
     with viz.record() as tape:
@@ -210,5 +236,8 @@ def test_bad_input_gets_one_clear_sentence():
         viz.graph(1.0)
     with pytest.raises(ValueError, match="depth counts"):
         viz.graph(leaf().sum(), depth=0)
+    for draw in (viz.graph, viz.tree):
+        with pytest.raises(TypeError, match=r"depth counts the levels .*, a whole number, not 'all'"):
+            draw(leaf().sum(), depth="all")
     with pytest.raises(ValueError, match="direction is"):
         viz.graph(leaf().sum(), direction="up")

@@ -248,6 +248,21 @@ def test_on_the_way_back_a_module_opens_at_its_end_and_the_cut_shows(walk):
     assert "rgb(201, 42, 27)" in walk("getComputedStyle(document.querySelector('#graph .zero.flow path')).stroke")
 
 
+def test_no_gradient_flows_into_data(tmp_path, chromium):
+    w, x = mg.Tensor([1.0, 2.0], requires_grad=True, name="w"), mg.Tensor([3.0, 4.0], name="x")
+    with viz.record() as tape:
+        (w * x).sum().backward()
+    chromium.size(1280, 800)
+    chromium.open(viz.page(tape, tmp_path / "walk.html"))
+    chromium.press("End")
+    flowing = (
+        "Object.entries(views[view].edges).filter(([id]) => at(id).classList.contains('flow')).map(([, e]) => e[0])"
+    )
+    titles = chromium(f"{flowing}.map(tail => at(tail).querySelector('.title').textContent)")
+    assert sorted(titles) == ["mul", "w"]
+    assert not chromium("[...document.querySelectorAll('.node.input.back')].length")
+
+
 def test_gradients_appear_only_where_backward_has_been(walk):
     shown = (
         "[...document.querySelectorAll('#graph .grad')].filter(t => getComputedStyle(t).visibility != 'hidden').length"
@@ -276,6 +291,16 @@ def test_all_boxes_have_a_name_for_screen_readers_and_take_the_keyboard(walk):
     walk.press("Enter")
     assert walk("document.getElementById('path').textContent") != "everything" or lit(walk) == name
     assert walk("document.getElementById('slider').getAttribute('aria-valuetext')")
+
+
+def test_the_keyboard_focus_stays_on_the_lit_box_when_a_module_opens_and_closes(walk):
+    focused = "document.activeElement.querySelector('.title')?.textContent"
+    box = walk("[...document.querySelectorAll('#graph .node')].find(n => n.textContent.includes('blocks.0')).id")
+    walk(f"document.getElementById('{box}').focus()")
+    walk.press("Enter")
+    assert walk(focused) == lit(walk) == "norm1"
+    walk.press("Escape")
+    assert walk(focused) == lit(walk) == "blocks.0"
 
 
 def test_on_a_phone_nothing_runs_over_the_side(walk):
