@@ -86,7 +86,8 @@ class Run:
     def __init__(self, settings: Settings, text_file: str | None) -> None:
         s = self.settings = settings
         source = self.source = text.load(text_file)
-        self.text_file, self.sha256 = text_file, hashlib.sha256(source.encode()).hexdigest()
+        self.text_file = str(Path(text_file).resolve()) if text_file else None  # to go on from another folder
+        self.sha256 = hashlib.sha256(source.encode()).hexdigest()
         self.vocabulary = text.Vocabulary.from_text(source)
         train, self.validation = text.split(self.vocabulary.encode(source), 0.9)
         if len(self.validation) <= s.block_size:
@@ -261,7 +262,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     except FloatingPointError as error:
         parser.exit(1, f"training diverged at step {run.done + 1}: {error}. Try a smaller --lr\n")
     if run.done < s.steps:
-        command = ["python", sys.argv[0], "--resume", *(["--quick"] if args.quick else []), "--out", str(args.out)]
+        python, out = Path(sys.executable).name or "python", str(args.out.resolve())
+        command = [python, sys.argv[0], "--resume", *(["--quick"] if args.quick else []), "--out", out]
         print(f"\nstopped after step {run.done} of {s.steps}; saved. To go on:\n    {shlex.join(command)}")
         raise SystemExit(130)
 
@@ -291,6 +293,10 @@ def prepare(args: argparse.Namespace) -> tuple[Run, Path]:
     path = args.out / ("char_gpt_quick.npz" if args.quick else "char_gpt.npz")
     given = {f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None}
     if args.resume:
+        other = args.out / ("char_gpt.npz" if args.quick else "char_gpt_quick.npz")
+        if other.exists() and not path.exists():
+            way = "leave --quick out" if args.quick else "add --quick"
+            raise ValueError(f"there is no checkpoint {path}, but there is {other}: {way} to go on from that one")
         run = resumed(path, given, args.text)
     else:
         run = Run(Settings(**{**(QUICK if args.quick else {}), **given}), args.text)

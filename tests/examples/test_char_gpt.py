@@ -147,9 +147,28 @@ def test_ctrl_c_saves_and_the_run_that_goes_on_is_the_unbroken_one(number, tiny,
     out = capsys.readouterr().out
     assert f"stopped after step {number} of 30; saved. To go on:" in out
     command = shlex.split(out.splitlines()[-1])
-    assert command[0] == "python"
+    assert command[0] == Path(sys.executable).name
     char_gpt.main(command[2:])  # all that is to be known is in the checkpoint
     assert_same_run(tmp_path / "unbroken" / "char_gpt.npz", path)
+
+
+def test_it_can_be_gone_on_with_from_another_folder(tmp_path, monkeypatch, stopped_after, capsys):
+    (tmp_path / "lines.txt").write_text(LINES)
+    monkeypatch.chdir(tmp_path)
+    stopped_after(7)
+    with pytest.raises(SystemExit):
+        char_gpt.main(["--text", "lines.txt", "--out", "here", *TINY])
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    char_gpt.main(command[2:])
+    assert checkpoint.load(tmp_path / "here" / "char_gpt.npz").step == 30
+
+
+def test_a_quick_checkpoint_beside_is_named(tiny, tmp_path, refused):
+    char_gpt.main([*tiny("out"), "--quick"])
+    said = refused(["--resume", "--out", tmp_path / "out"])
+    assert "char_gpt.npz, but there is" in said and "char_gpt_quick.npz: add --quick to go on from that one" in said
 
 
 def test_a_second_ctrl_c_stops_at_once():
