@@ -118,6 +118,10 @@ function show() {
   for (const node of at("graph").querySelectorAll(".node")) {
     node.classList.toggle("todo", !computed(node.id));
     node.classList.toggle("back", pulled(node.id) || (reached.has(node.id) && !order.has(node.id)));
+    for (const line of node.querySelectorAll("text.grad")) {
+      line.dataset.known ??= line.textContent;
+      line.textContent = node.classList.contains("back") ? line.dataset.known : "∇ …"; // not known yet
+    }
     node.classList.toggle("now", node.id === now);
     node.classList.toggle("chosen", node.id === chosen);
     node.toggleAttribute("aria-current", node.id === now);
