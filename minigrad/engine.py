@@ -454,7 +454,10 @@ def _remember(
     if not isinstance(vjps, joint):
         vjps = vjps if isinstance(vjps, tuple) else (vjps,)
         if len(vjps) != len(inputs):
-            raise TypeError(f"the op {name} returned {len(vjps)} VJPs for {len(inputs)} arrays")
+            raise TypeError(
+                f"the op {name} returned {len(vjps)} VJPs for {len(inputs)} arrays: it needs one for each positional "
+                f"parameter (None where there is no gradient); what is not an array goes after a `*`"
+            )
         if wanted < len(inputs):  # VJPs that nobody needs would hold arrays
             vjps = [vjp if isinstance(i, Node) else None for vjp, i in zip(vjps, inputs, strict=True)]
     node.inputs, node.used, node.vjps = inputs, used, vjps

@@ -206,7 +206,8 @@ class Operators:
 
     @staticmethod
     def _no_gradient(name: str) -> TypeError:
+        ours = f"minigrad.{name}" if name in OPS else "minigrad's own ops"
         return TypeError(
-            f"np.{name} does not know how to differentiate a Tensor: use minigrad's own ops "
-            f"({', '.join(sorted(OPS))}), or take t.numpy() first if you need no gradient"
+            f"np.{name} does not know how to differentiate a Tensor: use {ours}, "
+            f"or take t.numpy() first if you need no gradient"
         )

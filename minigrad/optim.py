@@ -75,7 +75,7 @@ class Optimizer:
             if p.dtype != self.parameters[0].dtype:
                 raise TypeError(
                     f"an optimizer needs parameters of one dtype, but {p.name or 'one'} is {p.dtype} and "
-                    f"{self.parameters[0].name or 'the first'} {self.parameters[0].dtype}: use model.astype(...)"
+                    f"{self.parameters[0].name or 'the first'} {self.parameters[0].dtype}: use model.astype(np.float32)"
                 )
         self.lr, self.weight_decay = lr, weight_decay
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +65,8 @@ def assert_same_run(a, b):
 
 def test_a_run_learns_and_leaves_checkpoint_picture_and_figures(tiny, tmp_path, capsys):
     results = char_gpt.main([*tiny("out"), "--lr", "1e-2", "--json", str(tmp_path / "out" / "figures.json")])
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "char_gpt.npz",
-        "char_gpt.png",
-        "figures.json",
-    ]
+    picture = ["char_gpt.png"] if find_spec("matplotlib") else []
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["char_gpt.npz", *picture, "figures.json"]
     losses = dict(results["validation_loss"])
     assert list(losses) == [0, 10, 20, 30]
     assert losses[30] < losses[0] - 0.3
@@ -218,7 +216,7 @@ def test_a_finished_run_only_shows_what_it_has(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(char_gpt.Run, "step", lambda run: pytest.fail("there is nothing left to train"))
     again = char_gpt.main(["--resume", "--out", str(tmp_path / "out")])
     assert again["validation_loss"] == first["validation_loss"]
-    assert (tmp_path / "out" / "char_gpt.png").exists()
+    assert (tmp_path / "out" / "char_gpt.png").exists() == bool(find_spec("matplotlib"))
 
 
 # --- using it --------------------------------------------------------------------------------------------------------
