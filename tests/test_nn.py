@@ -694,9 +694,9 @@ def test_generate_refuses_bad_settings(rng, arguments, says):
 
 
 def test_a_tensor_that_would_be_forgotten_in_training_is_refused():
-    module = nn.Module()
+    module = Module()
     with pytest.raises(TypeError, match=r"gain .* nn\.Parameter"):
         module.gain = Tensor([1.0], requires_grad=True)
     module.constant = Tensor([1.0])
-    module.gain = nn.Parameter([1.0])
+    module.gain = Parameter([1.0])
     assert [name for name, _ in module.named_parameters()] == ["gain"]

@@ -54,16 +54,8 @@ class Module:
         return in_scope(self._name, self.forward, *args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        new = (
-            name not in self.__dict__
-        )  # a Tensor may stand in for a Parameter on purpose, as when gradients are checked
-        if (
-            new
-            and isinstance(value, Tensor)
-            and not isinstance(value, Parameter)
-            and value.owner
-            and value.requires_grad
-        ):
+        new = name not in self.__dict__  # a Tensor may replace a Parameter on purpose, to check gradients
+        if new and isinstance(value, Tensor) and not isinstance(value, Parameter) and value.node and value.owner:
             raise TypeError(f"{name} requires a gradient but would not be trained: make it an nn.Parameter")
         object.__setattr__(self, name, value)
         for local, member in _members(name, value):
