@@ -53,7 +53,8 @@ class Profile(Observer):
     seconds    how long the blocks took from end to end. What no op accounts for is the optimizer, the engine's own
                work (adding up gradients, for one) and the caller's code
 
-    The stopwatch itself takes about 1 µs of each call; a third of that is inside the time it shows.
+    The stopwatch itself takes some time of each call, part of it inside the time it shows: with tiny arrays, read the
+    shares rather than the milliseconds.
     """
 
     def __init__(self) -> None:
