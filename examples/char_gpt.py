@@ -269,14 +269,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
     written = write(run.model, run.vocabulary, args, args.length, s.seed)
     print(f"\n{'-' * 20} a sample, temperature {args.temperature} {'-' * 20}\n{written}\n{'-' * 62}\n")
-    loss, bits = run.validation_loss[-1][1], run.validation_loss[-1][1] / math.log(2)
     entropies = {"unigram": text.unigram_entropy(run.source), "bigram": text.bigram_entropy(run.source)}
-    print(
-        f"Validation loss {loss:.3f} nats, {bits:.2f} bits per character. From the last character alone one needs "
-        f"{entropies['bigram']:.2f} (bigram entropy), from none {entropies['unigram']:.2f}."
-    )
-    if rate:
-        print(f"{rate:,.0f} tokens/s while training.")
     print(f"checkpoint: {path}")
     draw(run, entropies, path.with_suffix(".png"))
     results = {
@@ -284,8 +277,18 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "parameters": n, "entropies": entropies, "training_loss": run.training_loss,
         "validation_loss": run.validation_loss, "tokens_per_second": rate, "sample": written,
     }  # fmt: skip
-    story.write_json(args.json, results)
-    return results
+    return story.finish(args, results, in_words(results))
+
+
+def in_words(results: dict[str, Any]) -> list[str]:
+    """What was seen, from the numbers."""
+    loss, rate = results["validation_loss"][-1][1], results["tokens_per_second"]
+    return [
+        f"Validation loss {loss:.3f} nats, {loss / math.log(2):.2f} bits per character. From the last character alone "
+        f"one needs {results['entropies']['bigram']:.2f} (bigram entropy), from none "
+        f"{results['entropies']['unigram']:.2f}.",
+        *([f"{rate:,.0f} tokens/s while training."] if rate else []),
+    ]
 
 
 def prepare(args: argparse.Namespace) -> tuple[Run, Path]:

@@ -75,8 +75,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     except FloatingPointError as error:
         print(f"   FloatingPointError: {error}")
         results["first_bad_value"] = str(error)
-    story.write_json(args.json, results)
-    return results
+    return story.finish(args, results, in_words(results))
+
+
+def in_words(results: dict[str, Any]) -> list[str]:
+    """What was seen, from the answers."""
+    told = [f"{accident.split(':')[0]}: {results[accident]['before']['verdict']}" for accident, *_ in ACCIDENTS]
+    repaired = {results[accident]["after"]["verdict"] for accident, *_ in ACCIDENTS}
+    return [f"What explain_grad says of each accident: {'; '.join(told)}. After the repair: {', '.join(repaired)}."]
 
 
 def _told(explanation: Explanation) -> dict[str, str]:

@@ -116,8 +116,15 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     for path in written:
         print(f"{path.stat().st_size / 1000:6.1f} kB  {path}")
     results = {"files": {path.name: path.stat().st_size for path in written}}
-    story.write_json(args.json, results)
-    return results
+    return story.finish(args, results, in_words(results))
+
+
+def in_words(results: dict[str, Any]) -> list[str]:
+    """What was made."""
+    graphs, page = len(results["files"]) - 1, results["files"]["walk.html"] / 1000
+    return [
+        f"{graphs} graphs, from one neuron to a GPT of 6 layers, and the step page, one offline file of {page:.0f} kB."
+    ]
 
 
 if __name__ == "__main__":

@@ -132,8 +132,9 @@ def drift(before: dict[str, Any], after: dict[str, Any], names: tuple[str, ...])
     return max(float(np.abs(after[n] - before[n]).max()) for n in before if any(part in n.split(".") for part in names))
 
 
-def train_retrieval(row: Retrieve, n: int, seed: int) -> dict[str, Any]:
-    """Train one row of A. Every batch is new, so accuracy in training is accuracy on unseen questions."""
+def train_retrieval(setting: tuple[Retrieve, int], seed: int) -> dict[str, Any]:
+    """Train one row of A, among n. Every batch is new, so accuracy in training is accuracy on unseen questions."""
+    row, n = setting
     model = Retrieval(n, row, np.random.default_rng([seed, 0]))
     data = np.random.default_rng([seed, 1])
     before = model.state_dict()
@@ -171,8 +172,9 @@ class Text:
     evaluate_batches: int = 60
 
 
-def train_text(normalize: str, settings: Text, seed: int) -> dict[str, Any]:
+def train_text(setting: tuple[str, Text], seed: int) -> dict[str, Any]:
     """Train one map of B; validation loss in bits per character."""
+    normalize, settings = setting
     source = text.load(settings.path)
     vocabulary = text.Vocabulary.from_text(source)
     train, validation = text.split(vocabulary.encode(source), 0.9)
@@ -209,9 +211,8 @@ def random_route(n: int) -> float:
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    parser = story.flags(__doc__)
+    parser = story.flags(__doc__, steps="training steps of both experiments")
     parser.add_argument("--text", metavar="FILE", help="train B on this text (default: Python's own help texts)")
-    parser.add_argument("--steps", type=int, help="training steps of both experiments, to make them shorter")
     args = story.parse(parser, argv)
     sizes, rows, maps, settings = [8, 32], dict(RETRIEVAL), TEXT_MAPS, Text(args.text)
     if args.quick:
@@ -230,15 +231,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         parser.error(f"--text: {error}")
 
-    seeds = range(args.seeds)
-    jobs_a = [(rows[name], n, seed) for n in sizes for name in rows for seed in seeds]
-    jobs_b = [(name, settings, seed) for name in maps for seed in seeds]
-    found_a = iter(story.run(train_retrieval, jobs_a, args.processes, "A  retrieval"))
-    found_b = iter(story.run(train_text, jobs_b, args.processes, "B  text"))
+    rows_a = {(n, name): (row, n) for n in sizes for name, row in rows.items()}
+    found_a = story.compare(train_retrieval, rows_a, args, "A  retrieval")
+    found_b = story.compare(train_text, {name: (name, settings) for name in maps}, args, "B  text")
     results: dict[str, Any] = {
         "settings": {"seeds": args.seeds, "text": asdict(settings), "retrieval_steps": rows["softmax"].steps},
-        "retrieval": {str(n): {name: [next(found_a) for _ in seeds] for name in rows} for n in sizes},
-        "text": {name: [next(found_b) for _ in seeds] for name in maps},
+        "retrieval": {str(n): {name: found_a[n, name] for name in rows} for n in sizes},
+        "text": found_b,
         "source": {
             "name": args.text or f"pydoc_data.topics of Python {platform.python_version()}",
             "characters": len(source), "sha256": hashlib.sha256(source.encode()).hexdigest(),
@@ -247,11 +246,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     }  # fmt: skip
     report(results)
     draw(results, args.out / "soft_vs_hard.png")
-    story.write_json(args.json, results)
-    print()
-    for line in in_words(results):
-        print(line)
-    return results
+    return story.finish(args, results, in_words(results))
 
 
 def report(results: dict[str, Any]) -> None:
@@ -262,8 +257,8 @@ def report(results: dict[str, Any]) -> None:
             passed = [run["step_90"] for run in runs if run["step_90"]]
             steps = story.spread(passed, "{:.0f}") if len(passed) == seeds else f"{len(passed)} of {seeds} seeds"
             lines.append([
-                name, story.spread([run["accuracy"] for run in runs]), steps if passed else "never",
-                story.spread([run["drift"] for run in runs], "{:.3g}"),
+                name, story.spread_of(runs, "accuracy"), steps if passed else "never",
+                story.spread_of(runs, "drift", "{:.3g}"),
             ])  # fmt: skip
         lines.append(["(computed) a random route", f"{random_route(int(n)):.1f}", "", ""])
         lines.append([f"(computed) guessing one of {N_VALUES} values", f"{100 / N_VALUES:.1f}", "", ""])
@@ -278,11 +273,7 @@ def report(results: dict[str, Any]) -> None:
         ["weights", "validation, bits per character", "drift of query and key weights"],
         [
             *(
-                [
-                    name,
-                    story.spread([r["bits"] for r in runs], "{:.2f}"),
-                    story.spread([r["drift"] for r in runs], "{:.3g}"),
-                ]
+                [name, story.spread_of(runs, "bits", "{:.2f}"), story.spread_of(runs, "drift", "{:.3g}")]
                 for name, runs in results["text"].items()
             ),
             ["(the text's own) bigram entropy", f"{source['bigram']:.2f}", ""],
@@ -293,11 +284,7 @@ def report(results: dict[str, Any]) -> None:
 
 def in_words(results: dict[str, Any]) -> list[str]:
     """What was seen, from the numbers."""
-
-    def median(runs: list[dict[str, Any]], key: str) -> float:
-        return statistics.median(run[key] for run in runs)
-
-    lines = []
+    median, lines = story.median, []
     for n, rows in results["retrieval"].items():
         hard, soft = rows["hardmax (argmax)"], rows["softmax"]
         still = all(run["drift"] == 0 for run in hard)
@@ -343,9 +330,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         window = min(50, results["settings"]["retrieval_steps"])
         for name in [name for name in CURVES if name in rows]:
             curves = np.array([run["curve"] for run in rows[name]])
-            steps = window + 10 * np.arange(curves.shape[1])
-            axis.plot(steps, np.median(curves, 0), color=CURVES[name], label=name)
-            axis.fill_between(steps, curves.min(0), curves.max(0), color=CURVES[name], alpha=0.15, linewidth=0)
+            story.band(axis, window + 10 * np.arange(curves.shape[1]), curves, CURVES[name], name)
         controls = {
             "uniform weights": (statistics.median(r["accuracy"] for r in rows["control: uniform"]), "-"),
             "hardmax, frozen": (
@@ -362,9 +347,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     axis, source = axes[-1], results["source"]
     for name, runs in results["text"].items():
         steps = [step for step, _ in runs[0]["curve"]]
-        curves = np.array([[bits for _, bits in run["curve"]] for run in runs])
-        axis.plot(steps, np.median(curves, 0), color=CURVES[name], label=name)
-        axis.fill_between(steps, curves.min(0), curves.max(0), color=CURVES[name], alpha=0.15, linewidth=0)
+        story.band(axis, steps, [[bits for _, bits in run["curve"]] for run in runs], CURVES[name], name)
     for name, dashes in (("unigram", ":"), ("bigram", "--")):
         axis.axhline(source[name], color="#3b4652", linestyle=dashes, linewidth=1, label=f"{name} entropy")
     axis.set(title="Real text", xlabel="training step", ylabel="validation, bits per character")

@@ -80,12 +80,19 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         results[f"gradient {name}"] = x.grad.tolist()
         label = name + (", k = 2" if name == "top_k_softmax" else "")
         print(f"   {label:<20} weights {show(y.data)}   gradient {show(x.grad, 3)}")
-    zero = [name.removeprefix("gradient ") for name, g in results.items() if name.startswith("gradient") and not any(g)]
-    print(f"   Exactly zero: {', '.join(zero)}. Nothing that made those scores would learn from this.")
+    print("   Where all are exactly zero, nothing that made those scores would learn from it.")
 
     draw(args.out / "softmax_tour.png")
-    story.write_json(args.json, results)
-    return results
+    return story.finish(args, results, in_words(results))
+
+
+def in_words(results: dict[str, Any]) -> list[str]:
+    """What was seen, from the numbers."""
+    zero = [name.removeprefix("gradient ") for name, g in results.items() if name.startswith("gradient") and not any(g)]
+    return [
+        f"Softmax of {show(SCORES, 0)} is {show(results['softmax'])}, simple normalization {show(results['simple'])}. "
+        f"At these scores the gradient of {', '.join(zero)} is exactly zero."
+    ]
 
 
 def draw(path: Any) -> None:

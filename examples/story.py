@@ -1,4 +1,4 @@
-"""What the examples share: flags, progress, tables, seeds in two processes, and files that are whole or not there."""
+"""What the examples share: flags, seeds in two processes, progress, tables, pictures, files whole or absent."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 
-def flags(doc: str | None, seeds: int = 5) -> argparse.ArgumentParser:
-    """The flags every example has; for one that has no seeds to compare, seeds=0. Its docstring is the help."""
+
+def flags(doc: str | None, seeds: int = 5, steps: str | None = None) -> argparse.ArgumentParser:
+    """The flags every example has; its docstring is the help.
+
+    For one that has no seeds to compare, seeds=0. `steps` says what --steps counts, where there is something to count.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a first look, in less than 20 seconds")
-    parser.set_defaults(default_seeds=seeds)
+    parser.set_defaults(default_seeds=seeds, started=time.monotonic())
+    if steps:
+        parser.add_argument("--steps", type=int, default=None, metavar="N", help=f"{steps}, to make it shorter")
     if seeds:
         parser.add_argument("--seeds", type=int, default=None, metavar="N", help=f"how many seeds (default {seeds})")
         parser.add_argument(
@@ -40,6 +47,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None, quick_see
             args.seeds = quick_seeds if args.quick else args.default_seeds
         if args.seeds < 1:
             parser.error(f"--seeds must be at least 1, not {args.seeds}")
+    if getattr(args, "steps", None) is not None and args.steps < 1:
+        parser.error(f"--steps must be at least 1, not {args.steps}")
     check_writable(parser, args)
     return args
 
@@ -78,6 +87,15 @@ def run(job: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], processes: int
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
     return results
+
+
+def compare(
+    job: Callable[[Any, int], Any], rows: Mapping[str, Any], args: Any, label: str = "runs"
+) -> dict[str, list[Any]]:
+    """{name: [job(settings, seed) for every seed] for name, settings in rows.items()}, several at a time."""
+    jobs = [(settings, seed) for settings in rows.values() for seed in range(args.seeds)]
+    found = iter(run(job, jobs, args.processes, label))
+    return {name: [next(found) for _ in range(args.seeds)] for name in rows}
 
 
 def progress(items: Iterable[Any], label: str, total: int) -> Iterable[Any]:
@@ -175,6 +193,26 @@ def spread(values: Sequence[float], form: str = "{:.1f}") -> str:
     return median if low == high else f"{median} ({low} – {high})"
 
 
+def median(runs: Sequence[Mapping[str, Any]], key: str) -> float:
+    """The median of one figure over the runs of several seeds."""
+    return statistics.median(run[key] for run in runs)
+
+
+def spread_of(runs: Sequence[Mapping[str, Any]], key: str, form: str = "{:.1f}") -> str:
+    """Median and range of one figure over the runs of several seeds."""
+    return spread([run[key] for run in runs], form)
+
+
+def finish(args: Any, results: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """The end of an example: what was seen, in words; and with --json all figures, these words and the time it took."""
+    print()
+    for line in words:
+        print(line)
+    results |= {"seconds": round(time.monotonic() - args.started, 1), "in_words": list(words)}
+    write_json(args.json, results)
+    return results
+
+
 def write_json(path: Path | None, results: Any) -> None:
     if path is not None:
         _whole(path, lambda beside: beside.write_text(json.dumps(results) + "\n", encoding="utf-8"))
@@ -200,6 +238,12 @@ def pyplot() -> Any:
         }
     )  # fmt: skip
     return plt
+
+
+def band(axis: Any, x: Any, curves: Any, color: str, label: str) -> None:
+    """Curves of several seeds, (seeds, points), as a line, their median, and a band from the lowest to the highest."""
+    axis.plot(x, np.median(curves, 0), color=color, label=label)
+    axis.fill_between(x, np.min(curves, 0), np.max(curves, 0), color=color, alpha=0.15, linewidth=0)
 
 
 def save_picture(figure: Any, path: Path) -> None:

@@ -90,7 +90,6 @@ def test_the_table_of_results_is_that_of_the_recorded_run():
     sys.path.insert(0, str(ROOT / "examples"))
     try:
         import soft_vs_hard
-
         import story
     finally:
         sys.path.pop(0)

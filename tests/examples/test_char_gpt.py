@@ -15,13 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import char_gpt
+import story
+from minigrad import checkpoint
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path.insert(0, str(EXAMPLES))
-
-import char_gpt  # noqa: E402
-
-import story  # noqa: E402
-from minigrad import checkpoint  # noqa: E402
 
 LINES = "".join(f"the cat number {i} sat on the mat; the dog did not.\n" for i in range(40))
 TINY = shlex.split(
