@@ -18,7 +18,7 @@ from minigrad.ops.alternatives import (
     top_k_softmax,
     uniform,
 )
-from minigrad.ops.attention import attention, attention_weights, causal_mask, length_mask
+from minigrad.ops.attention import attention, attention_weights, causal_mask, length_mask, window_mask
 from minigrad.ops.elementwise import (
     abs,
     add,
@@ -45,6 +45,7 @@ from minigrad.ops.normalize import layer_norm
 from minigrad.ops.reduce import logsumexp, max, mean, min, sum, var
 from minigrad.ops.shape import broadcast_to, concat, embedding, getitem, reshape, stack, swapaxes, transpose
 from minigrad.ops.softmax import cross_entropy, log_softmax, softmax
+from minigrad.ops.tiled_attention import tiled_attention
 
 # fmt: off
 __all__ = [  # noqa: RUF022  (in reading order)
@@ -55,7 +56,7 @@ __all__ = [  # noqa: RUF022  (in reading order)
     "reshape", "transpose", "swapaxes", "broadcast_to", "getitem", "concat", "stack", "embedding",
     "matmul", "linear", "softmax", "log_softmax", "cross_entropy",
     "hardmax", "uniform", "sum_normalize", "sigmoid_normalize", "top_k_softmax", "sparsemax", "entmax15",
-    "attention", "attention_weights", "causal_mask", "length_mask", "layer_norm",
+    "attention", "attention_weights", "tiled_attention", "causal_mask", "length_mask", "window_mask", "layer_norm",
     "straight_through", "gumbel_softmax", "reinforce",
     "nn", "optim", "text", "checkpoint",
 ]

@@ -260,6 +260,27 @@ OPS_REFUSE = {
         ValueError,
         r"attention of shapes .*: causal=True needs as many queries as keys, not 3 and 5",
     ),
+    "a window over another sequence": (
+        lambda: minigrad.tiled_attention(x(3, 4), x(5, 4), x(5, 4), window=2),
+        ValueError,
+        r"tiled_attention of shapes .*: window needs as many queries as keys, not 3 and 5",
+    ),
+    "a window of nothing": (
+        lambda: minigrad.tiled_attention(x(3, 4), x(3, 4), x(3, 4), window=0),
+        ValueError,
+        r"tiled_attention of shapes .*: a window holds at least the position itself: window must be at least 1, not 0",
+    ),
+    "a mask of an empty window": (lambda: minigrad.window_mask(3, 0), ValueError, r"window_mask needs a window of"),
+    "a tile of nothing": (
+        lambda: minigrad.tiled_attention(x(3, 4), x(3, 4), x(3, 4), tile=0),
+        ValueError,
+        r"tiled_attention of shapes .*: a tile is at least 1 query by 1 key, not 0",
+    ),
+    "a mask of the wrong shape for tiles": (
+        lambda: minigrad.tiled_attention(x(2, 3, 4), x(2, 5, 4), x(2, 5, 4), mask=np.full((5, 3), True)),
+        ValueError,
+        r"tiled_attention of shapes .*: a mask of shape \(5, 3\) does not broadcast to scores of shape \(2, 3, 5\)",
+    ),
     # static arguments
     "top 0": (lambda: minigrad.top_k_softmax(x(3), k=0), ValueError, r"top_k_softmax of shape \(3,\): .*k >= 1, not 0"),
     "dropping everything": (

@@ -313,6 +313,13 @@ PAIRS = np.array(
 )
 
 
+both_attentions = pytest.mark.parametrize(
+    "attention",
+    [minigrad.attention, functools.partial(minigrad.tiled_attention, tile=2)],
+    ids=["attention", "tiled_attention"],
+)
+
+
 def test_attention_scales_its_scores_by_1_over_sqrt_d_head():
     scores = Q @ K.mT / math.sqrt(4)
     weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
@@ -320,20 +327,22 @@ def test_attention_scales_its_scores_by_1_over_sqrt_d_head():
     np.testing.assert_allclose(minigrad.attention(Q, K, V).data, weights @ V, rtol=1e-12)
 
 
+@both_attentions
 @pytest.mark.parametrize("mask", [None, PAIRS, PAIRS[0], PAIRS[:, :1], np.stack([PAIRS, PAIRS[::-1]])])
-def test_attention_is_its_weights_times_the_values(mask):
+def test_attention_is_its_weights_times_the_values(attention, mask):
     def in_steps(q, k, v):
         return minigrad.attention_weights(q, k, mask=mask) @ v
 
-    fused = pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=mask), Q, K, V)
+    fused = pulled(lambda q, k, v: attention(q, k, v, mask=mask), Q, K, V)
     for a, b in zip(fused, pulled(in_steps, Q, K, V), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-14)
 
 
-def test_a_masked_key_equals_a_deleted_key():
+@both_attentions
+def test_a_masked_key_equals_a_deleted_key(attention):
     kept = np.array([True, False, True, True, False])
-    y, grad_q, grad_k, grad_v = pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=kept), Q, K, V)
-    y_del, grad_q_del, grad_k_del, grad_v_del = pulled(minigrad.attention, Q, K[:, kept], V[:, kept])
+    y, grad_q, grad_k, grad_v = pulled(lambda q, k, v: attention(q, k, v, mask=kept), Q, K, V)
+    y_del, grad_q_del, grad_k_del, grad_v_del = pulled(attention, Q, K[:, kept], V[:, kept])
     np.testing.assert_allclose(y, y_del, rtol=1e-13)
     np.testing.assert_allclose(grad_q, grad_q_del, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(grad_k[:, kept], grad_k_del, rtol=1e-12, atol=1e-15)
@@ -342,46 +351,46 @@ def test_a_masked_key_equals_a_deleted_key():
     np.testing.assert_array_equal(grad_v[:, ~kept], 0)
 
 
-def test_the_order_of_keys_does_not_matter_nor_the_other_queries():
+@both_attentions
+def test_the_order_of_keys_does_not_matter_nor_the_other_queries(attention):
     order = np.array([4, 2, 0, 1, 3])
-    np.testing.assert_allclose(
-        minigrad.attention(Q, K[:, order], V[:, order]).data, minigrad.attention(Q, K, V).data, rtol=1e-12
-    )
-    np.testing.assert_allclose(
-        minigrad.attention(Q[:, 1:2], K, V).data, minigrad.attention(Q, K, V).data[:, 1:2], rtol=1e-12
-    )
+    np.testing.assert_allclose(attention(Q, K[:, order], V[:, order]).data, attention(Q, K, V).data, rtol=1e-12)
+    np.testing.assert_allclose(attention(Q[:, 1:2], K, V).data, attention(Q, K, V).data[:, 1:2], rtol=1e-12)
 
 
+@both_attentions
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
-def test_keys_and_values_no_query_may_attend_do_not_leak(bad):
+def test_keys_and_values_no_query_may_attend_do_not_leak(attention, bad):
     mask = PAIRS  # the last key is masked for all queries
-    clean = pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=mask), Q, K, V)
+    clean = pulled(lambda q, k, v: attention(q, k, v, mask=mask), Q, K, V)
     k, v = K.copy(), V.copy()
     k[:, 4], v[:, 4] = bad, bad
-    for a, b in zip(pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=mask), Q, k, v), clean, strict=True):
+    for a, b in zip(pulled(lambda q, k, v: attention(q, k, v, mask=mask), Q, k, v), clean, strict=True):
         np.testing.assert_array_equal(a, b)
     with np.errstate(invalid="ignore"):  # the plain product of all queries with all keys comes first
         weights = minigrad.attention_weights(Q, k, mask=mask).data
     np.testing.assert_array_equal(weights, minigrad.attention_weights(Q, K, mask=mask).data)
 
 
-def test_a_key_masked_in_one_batch_entry_alone_does_not_leak_there():
+@both_attentions
+def test_a_key_masked_in_one_batch_entry_alone_does_not_leak_there(attention):
     mask = np.stack([PAIRS, np.full((3, 5), True)])
     k, v = K.copy(), V.copy()
     k[0, 4], v[0, 4] = NAN, NAN
-    clean = pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=mask), Q, K, V)
-    for a, b in zip(pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=mask), Q, k, v), clean, strict=True):
+    clean = pulled(lambda q, k, v: attention(q, k, v, mask=mask), Q, K, V)
+    for a, b in zip(pulled(lambda q, k, v: attention(q, k, v, mask=mask), Q, k, v), clean, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
+@both_attentions
 @pytest.mark.parametrize("bad", [NAN, INF])
-def test_a_query_that_may_attend_to_nothing_gets_0_and_does_not_leak(bad):
+def test_a_query_that_may_attend_to_nothing_gets_0_and_does_not_leak(attention, bad):
     mask = PAIRS.copy()
     mask[1] = False
-    clean = pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=mask), Q, K, V)
+    clean = pulled(lambda q, k, v: attention(q, k, v, mask=mask), Q, K, V)
     q = Q.copy()
     q[:, 1] = bad
-    y, grad_q, grad_k, grad_v = pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=mask), q, K, V)
+    y, grad_q, grad_k, grad_v = pulled(lambda q, k, v: attention(q, k, v, mask=mask), q, K, V)
     np.testing.assert_array_equal(y[:, 1], 0)
     np.testing.assert_array_equal(grad_q[:, 1], 0)
     for a, b in zip((y, grad_q, grad_k, grad_v), clean, strict=True):
@@ -389,23 +398,25 @@ def test_a_query_that_may_attend_to_nothing_gets_0_and_does_not_leak(bad):
     np.testing.assert_array_equal(minigrad.attention_weights(Q, K, mask=mask).data[:, 1], 0)
 
 
-def test_with_causal_too_nan_does_not_leak_from_keys_masked_for_all():
+@both_attentions
+def test_with_causal_too_nan_does_not_leak_from_keys_masked_for_all(attention):
     square = [a[:, :3] for a in (Q, K, V)]
     kept = np.array([True, False, True])
-    clean = pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=kept, causal=True), *square)
+    clean = pulled(lambda q, k, v: attention(q, k, v, mask=kept, causal=True), *square)
     q, k, v = [a.copy() for a in square]
     k[:, 1], v[:, 1] = NAN, NAN
-    dirty = pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=kept, causal=True), q, k, v)
+    dirty = pulled(lambda q, k, v: attention(q, k, v, mask=kept, causal=True), q, k, v)
     for a, b in zip(dirty, clean, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_causal_is_the_causal_mask():
+@both_attentions
+def test_causal_is_the_causal_mask(attention):
     q, k, v = (a[:, :3] for a in (Q, K, V))
     both = [minigrad.causal_mask(3), minigrad.causal_mask(3) & PAIRS[:, :3]]
     for mask, expected in zip([None, PAIRS[:, :3]], both, strict=True):
-        causal = pulled(lambda q, k, v, m=mask: minigrad.attention(q, k, v, mask=m, causal=True), q, k, v)
-        masked = pulled(lambda q, k, v, m=expected: minigrad.attention(q, k, v, mask=m), q, k, v)
+        causal = pulled(lambda q, k, v, m=mask: attention(q, k, v, mask=m, causal=True), q, k, v)
+        masked = pulled(lambda q, k, v, m=expected: attention(q, k, v, mask=m), q, k, v)
         for a, b in zip(causal, masked, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-16)
         np.testing.assert_allclose(
@@ -415,9 +426,10 @@ def test_causal_is_the_causal_mask():
         )
 
 
-def test_causal_attention_cannot_see_the_future():
+@both_attentions
+def test_causal_attention_cannot_see_the_future(attention):
     q, k, v = (leaf(a[:, :3]) for a in (Q, K, V))
-    y = minigrad.attention(q, k, v, causal=True)
+    y = attention(q, k, v, causal=True)
     upstream = np.zeros(y.shape)
     upstream[:, 1] = 1
     y.backward(upstream)
@@ -650,16 +662,17 @@ def test_huge_logits_make_no_nan_in_cross_entropy(arguments):
     assert np.isfinite(y).all() and np.isfinite(grad).all()
 
 
+@both_attentions
 @pytest.mark.parametrize(("size_q", "size_k"), [(1e15, 1e15), (1e30, 1), (1, 1e30), (1e-30, 1e30), (1e30, 1e6)])
 @pytest.mark.parametrize("how", ["plain", "causal", "mask"])
-def test_attention_makes_no_nan_as_long_as_its_scores_can_be_represented(size_q, size_k, how):
+def test_attention_makes_no_nan_as_long_as_its_scores_can_be_represented(attention, size_q, size_k, how):
     rng = np.random.default_rng(0)
     q, k = (rng.choice([-1, 0, 1], size=(8, 6, 4)) * np.float32(s) for s in (size_q, size_k))
     v = rng.normal(size=(8, 6, 3)).astype(np.float32)
     assert np.isfinite(q @ k.mT).all()
     mask = rng.random((8, 6, 6)) < 0.5 if how == "mask" else None
     y, *grads = pulled(
-        lambda q, k, v: minigrad.attention(q, k, v, mask=mask, causal=how == "causal"),
+        lambda q, k, v: attention(q, k, v, mask=mask, causal=how == "causal"),
         *(a.astype(np.float32) for a in (q, k, v)),
     )
     for a in (y, *grads):

@@ -7,6 +7,7 @@ has the tests; the draws here stay clear of those.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -426,6 +427,10 @@ def attention(draw, op):
     return Call(lambda q, k, v: op(q, k, v, mask=mask, causal="causal" in how), theirs, arrays)
 
 
+def tiled_attention(draw, op):
+    return attention(draw, functools.partial(op, tile=draw(st.integers(1, 4))))
+
+
 # --- the comparison ----------------------------------------------------------------------------------------------
 
 CALLS = {
@@ -470,6 +475,7 @@ CALLS = {
     "hardmax": hardmax,
     "top_k_softmax": top_k_softmax,
     "attention": attention,
+    "tiled_attention": tiled_attention,
     "straight_through": straight_through,
     "gumbel_softmax": gumbel_softmax,
 }

@@ -48,7 +48,7 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
     if n_heads is not None:
         mask = _for_all_heads(mask, q, k)
         q, k, v = (_split(a, n_heads) for a in (q, k, v))
-    _check(q, k, v)
+    check_shapes(q, k, v)
     n_queries, n_keys, d = q.shape[-2], k.shape[-2], q.shape[-1]
     lead = q.shape[:-2]
     if not lead == k.shape[:-2] == v.shape[:-2]:
@@ -118,7 +118,7 @@ def attention_weights(
         q, k = split_heads(q, n_heads), split_heads(k, n_heads)
     scores = matmul(q, swapaxes(k, axis1=-1, axis2=-2))  # (..., Tq, Tk)
     if causal:
-        _check_causal(*scores.shape[-2:])
+        check_same_length("causal=True", *scores.shape[-2:])
         mask = causal_mask(scores.shape[-1]) if mask is None else boolean(mask) & causal_mask(scores.shape[-1])
     return softmax(mul(scores, 1 / math.sqrt(np.shape(k)[-1])), mask=mask)
 
@@ -142,22 +142,43 @@ def length_mask(lengths: ArrayLike, n: int) -> NDArray[np.bool_]:
     return np.arange(n) < lengths[..., None, None]
 
 
-def _check(q, k, v):
+def window_mask(n: int, window: int) -> NDArray[np.bool_]:
+    """Boolean (n, n), a sliding window: each position may attend to those less than `window` positions away.
+
+    That is on both sides; with causal=True beside it, to itself and the window − 1 positions before it.
+    """
+    if window < 1:
+        raise ValueError(f"window_mask needs a window of at least 1, the position itself, not {window}")
+    near: NDArray[np.bool_] = np.abs(np.arange(n) - np.arange(n)[:, None]) < window
+    return near
+
+
+def check_shapes(q, k, v):
     if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ValueError("needs q (..., Tq, d), k (..., Tk, d) and v (..., Tk, d_v)")
     if 0 in q.shape[-2:] or 0 in k.shape[-2:]:
         raise ValueError("the sequence is empty: there is nothing to attend to")
 
 
-def _check_causal(n_queries, n_keys):
+def check_same_length(what, n_queries, n_keys):
     if n_queries != n_keys:
-        raise ValueError(f"causal=True needs as many queries as keys, not {n_queries} and {n_keys}")
+        raise ValueError(f"{what} needs as many queries as keys, not {n_queries} and {n_keys}")
+
+
+def check_mask(mask, scores_shape):
+    """The mask as an array, if it is boolean and broadcasts to the scores."""
+    mask = boolean(mask)
+    try:
+        np.broadcast_to(mask, scores_shape)
+    except ValueError:
+        raise ValueError(f"a mask of shape {mask.shape} does not broadcast to scores of shape {scores_shape}") from None
+    return mask
 
 
 @functools.lru_cache(maxsize=8)
 def _blocked_later(n_queries, n_keys, dtype):
     """What causal attention adds to the scores, keys-first: −inf for keys later than the query, else 0."""
-    _check_causal(n_queries, n_keys)
+    check_same_length("causal=True", n_queries, n_keys)
     return np.where(causal_mask(n_keys), 0, -np.inf).astype(dtype).T.copy()
 
 
@@ -165,7 +186,7 @@ def _blocked(mask, causal, lead, n_queries, n_keys, dtype):
     """What to add to the scores, keys-first; which queries attend to anything; which keys any query attends to."""
     mask = boolean(mask)
     if causal:
-        _check_causal(n_queries, n_keys)
+        check_same_length("causal=True", n_queries, n_keys)
         mask = mask & causal_mask(n_keys)
     try:
         np.broadcast_to(mask, (*lead, n_queries, n_keys))

@@ -338,6 +338,22 @@ CASES: dict[str, list[Case]] = {
         case(_normal(3, 4), _normal(3, 4), _normal(3, 4), n_heads=2, causal=True),
         case(_normal(2, 3, 4), _normal(2, 5, 4), _normal(2, 5, 6), n_heads=2, mask=SOME_PAIRS),
     ],
+    "tiled_attention": [
+        case(Q, K, V),
+        case(Q[0], K[0], V[0], tile=2),
+        case(*HEADS, causal=True, tile=2),
+        case(_normal(5, 2), _normal(5, 2), _normal(5, 4), causal=True, tile=2),
+        case(_normal(5, 2), _normal(5, 2), _normal(5, 4), window=2, tile=2),
+        case(_normal(5, 2), _normal(5, 2), _normal(5, 4), causal=True, window=3, tile=2),
+        case(Q, K, V, mask=SOME_PAIRS, tile=2),
+        case(Q, K, V, mask=LENGTHS, tile=3),
+        case(Q, K, V, mask=A_QUERY_MASKED, tile=2),
+        case(Q, K, V, mask=np.full((3, 5), False)),
+        case(*HEADS, mask=np.array([False, True, True]), causal=True, tile=1),
+        case(Q[:, None], K[None], V[None], tile=2),
+        case(_normal(2, 1, 3, 4), _normal(2, 5, 4), _normal(5, 2), mask=SOME_PAIRS),
+        case(30 * Q, K, V, tile=2),
+    ],
     # estimators
     "straight_through": [
         case(APART, differs=True),
