@@ -65,13 +65,20 @@ def check_writable(parser: argparse.ArgumentParser, args: Any) -> None:
             parser.error(f"cannot write to {folder}: {error.strerror}; choose another place with --out or --json")
 
 
-def run(job: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], processes: int = 2, label: str = "runs") -> list[Any]:
+def run(
+    job: Callable[..., Any],
+    jobs: Sequence[tuple[Any, ...]],
+    processes: int = 2,
+    label: str = "runs",
+    to_time: bool = False,
+) -> list[Any]:
     """[job(*arguments) for arguments in jobs], several at a time, with progress.
 
-    Each process gets one BLAS thread: the matrices of a toy model are too small to share.
+    Each process gets one BLAS thread: the matrices of a toy model are too small to share. With one process all runs in
+    this one; but not to_time something: then it has a process, and one thread, of its own.
     """
     results: list[Any] = [None] * len(jobs)
-    if processes <= 1 or len(jobs) <= 1:
+    if not to_time and (processes <= 1 or len(jobs) <= 1):
         for i in progress(range(len(jobs)), label, len(jobs)):
             results[i] = job(*jobs[i])
         return results
