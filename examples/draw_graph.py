@@ -1,7 +1,7 @@
 """Computation graphs as pictures: a neuron, attention, a transformer block, a GPT; and a page to walk through.
 
 You will see values going down and gradients coming back, modules folded and opened, and where hard attention cuts the
-way back. Takes about two seconds; opens in any browser. Needs the `viz` extra (or Graphviz's `dot`).
+way back. Takes about 2 seconds; opens in any browser. Needs the `viz` extra (or Graphviz's `dot`).
 
 The gallery in this folder is made with --out examples/gallery.
 """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import json
 import multiprocessing
 import os
+import platform
 import signal
 import statistics
 import sys
@@ -215,7 +217,14 @@ def finish(args: Any, results: dict[str, Any], words: Sequence[str]) -> dict[str
     print()
     for line in words:
         print(line)
-    results |= {"seconds": round(time.monotonic() - args.started, 1), "in_words": list(words)}
+    results |= {
+        "in_words": list(words),
+        "seconds": round(time.monotonic() - args.started, 1),
+        "measured": {
+            "on": datetime.date.today().isoformat(), "cores": os.cpu_count(),
+            "python": platform.python_version(), "numpy": np.__version__,
+        },
+    }  # fmt: skip
     write_json(args.json, results)
     return results
 

@@ -42,6 +42,7 @@ from minigrad.ops.elementwise import (
 )
 from minigrad.ops.linear import linear, matmul
 from minigrad.ops.normalize import layer_norm
+from minigrad.ops.recurrent import gru
 from minigrad.ops.reduce import logsumexp, max, mean, min, sum, var
 from minigrad.ops.shape import broadcast_to, concat, embedding, getitem, reshape, stack, swapaxes, transpose
 from minigrad.ops.softmax import cross_entropy, log_softmax, softmax
@@ -57,6 +58,7 @@ __all__ = [  # noqa: RUF022  (in reading order)
     "matmul", "linear", "softmax", "log_softmax", "cross_entropy",
     "hardmax", "uniform", "sum_normalize", "sigmoid_normalize", "top_k_softmax", "sparsemax", "entmax15",
     "attention", "attention_weights", "tiled_attention", "causal_mask", "length_mask", "window_mask", "layer_norm",
+    "gru",
     "straight_through", "gumbel_softmax", "reinforce",
     "nn", "optim", "text", "checkpoint",
 ]

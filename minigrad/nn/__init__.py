@@ -1,11 +1,13 @@
-"""Neural networks out of ops: modules that hold parameters, the common layers, attention and a GPT."""
+"""Neural networks out of ops: modules that hold parameters, the common layers, attention and a GPT, a GRU."""
 
 from minigrad.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear
 from minigrad.nn.module import Module, Parameter, Sequential
+from minigrad.nn.recurrent import GRU
 from minigrad.nn.transformer import GPT, MAPS, Block, GPTConfig, MultiHeadAttention
 
 __all__ = [
     "GPT",
+    "GRU",
     "MAPS",
     "MLP",
     "Block",

@@ -10,6 +10,7 @@ alternatives  the other ways from scores to weights: hardmax, uniform, sum_norma
 normalize     layer_norm
 attention     scaled dot-product attention in one node; attention_weights, for looking
 tiled_attention  the same for long sequences, in memory that grows like their length
+recurrent     gru: a whole sequence through a gated recurrent unit in one node
 cases         the inputs on which each op is checked
 
 The figures in their `Numerics` are printed by tests/benchmarks/numerics.py.

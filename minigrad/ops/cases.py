@@ -354,6 +354,19 @@ CASES: dict[str, list[Case]] = {
         case(_normal(2, 1, 3, 4), _normal(2, 5, 4), _normal(5, 2), mask=SOME_PAIRS),
         case(30 * Q, K, V, tile=2),
     ],
+    # recurrent
+    "gru": [
+        case(_normal(2, 3, 6), _normal(2, 2), _normal(2, 6), _normal(2)),
+        case(_normal(4, 6), _normal(2), _normal(2, 6), _normal(2)),
+        case(_normal(2, 1, 3, 6), _normal(1, 2), _normal(2, 6), _normal(2)),  # one h for the whole batch
+        case(_normal(2, 3, 6), _normal(2, 2), _normal(2, 6)),
+        case(_normal(3, 3), _normal(1), _normal(1, 3), None),
+        case(_normal(2, 1, 6), _normal(2, 2), _normal(2, 6), _normal(2)),  # one step
+        case(3 * _normal(2, 3, 6), _normal(2, 2), 3 * _normal(2, 6), _normal(2)),
+        case(_normal(3, 4, 6), _normal(3, 2), _normal(2, 6), _normal(2), mask=A_ROW_MASKED),
+        case(_normal(3, 4, 6), _normal(3, 2), _normal(2, 6), mask=PARTLY),
+        case(_normal(2, 4, 6), _normal(2), _normal(2, 6), _normal(2), mask=KEYS_MASKED),
+    ],
     # estimators
     "straight_through": [
         case(APART, differs=True),
