@@ -1,4 +1,4 @@
-"""Neural networks out of ops: modules that hold parameters, the common layers, attention and a GPT, a GRU."""
+"""Neural networks out of ops: modules that hold parameters, the common layers, a GRU, attention and a GPT."""
 
 from minigrad.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear
 from minigrad.nn.module import Module, Parameter, Sequential

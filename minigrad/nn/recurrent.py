@@ -18,12 +18,12 @@ class GRU(Module):
     """Read a sequence with a gated recurrent unit; see `ops.recurrent.gru` for its formulas and the order of its gates.
 
     Shapes.  x (B, T, d_in), h (B, d), y (B, T, d), the state after each position; B may be any axes, or none.
-    Parameters: `input`, a Linear from d_in to the three gates; weight (d, 3d), from the state to them; bias (d,), in the
-    candidate.
+    Parameters: `input`, a Linear from d_in to the three gates; weight (d, 3d), from the state to them; bias (d,), in
+    the candidate.
 
-    The part of `weight` for each gate starts orthogonal, as in Cho et al. 2014 and Bahdanau, Cho & Bengio 2015: it turns
-    the state and keeps its length, so that it neither fades nor explodes over many steps (Saxe, McClelland & Ganguli
-    2014). The input's weight starts as that of every Linear, biases at 0.
+    The part of `weight` for each gate starts orthogonal, as in Cho et al. 2014 and Bahdanau, Cho & Bengio 2015: it
+    turns the state and keeps its length, so that it neither fades nor explodes over many steps (Saxe, McClelland &
+    Ganguli 2014). The input's weight starts as that of every Linear, biases at 0.
     """
 
     def __init__(self, d_in: int, d: int, *, rng: np.random.Generator | None = None) -> None:
