@@ -281,6 +281,49 @@ OPS_REFUSE = {
         ValueError,
         r"tiled_attention of shapes .*: a mask of shape \(5, 3\) does not broadcast to scores of shape \(2, 3, 5\)",
     ),
+    # recurrent
+    "a gru whose weight has room for two gates": (
+        lambda: minigrad.gru(x(2, 5, 9), x(2, 3), x(3, 6)),
+        ValueError,
+        r"gru of shapes \(2, 5, 9\) and \(2, 3\) and \(3, 6\).*: "
+        r"needs x \(\.\.\., T, 3d\), h \(\.\.\., d\) and weight \(d, 3d\)",
+    ),
+    "a gru of x before its linear": (
+        lambda: minigrad.gru(x(2, 5, 3), x(2, 3), x(3, 9)),
+        ValueError,
+        r"gru.*needs x \(",
+    ),
+    "a gru of a single step": (lambda: minigrad.gru(x(9), x(3), x(3, 9)), ValueError, r"gru of shapes .*: needs x \("),
+    "a gru with a state of another size": (
+        lambda: minigrad.gru(x(2, 5, 9), x(2, 4), x(3, 9)),
+        ValueError,
+        r"gru of shapes .*: needs x \(\.\.\., T, 3d\), h \(\.\.\., d\)",
+    ),
+    "a gru with states for another batch": (
+        lambda: minigrad.gru(x(2, 5, 9), x(4, 3), x(3, 9)),
+        ValueError,
+        r"gru of shapes .*: for this x needs an h of shape \(2, 3\), or one that broadcasts to it",
+    ),
+    "a gru with the biases of all gates": (
+        lambda: minigrad.gru(x(2, 5, 9), x(2, 3), x(3, 9), x(9)),
+        ValueError,
+        r"gru of shapes .*: needs a bias of shape \(3,\), for the candidate alone: the gates' biases belong in x",
+    ),
+    "a gru of nothing": (
+        lambda: minigrad.gru(x(2, 0, 9), x(2, 3), x(3, 9)),
+        ValueError,
+        r"gru of shapes .*: the sequence is empty: there is no state to return",
+    ),
+    "a gru mask of the wrong shape": (
+        lambda: minigrad.gru(x(2, 5, 9), x(2, 3), x(3, 9), mask=np.full((5, 2), True)),
+        ValueError,
+        r"gru of shapes .*: a mask of shape \(5, 2\) does not broadcast to positions of shape \(2, 5\)",
+    ),
+    "a gru mask of numbers": (
+        lambda: minigrad.gru(x(2, 5, 9), x(2, 3), x(3, 9), mask=np.ones((2, 5))),
+        TypeError,
+        r"gru of shapes .*: a mask is boolean, .*not float64",
+    ),
     # static arguments
     "top 0": (lambda: minigrad.top_k_softmax(x(3), k=0), ValueError, r"top_k_softmax of shape \(3,\): .*k >= 1, not 0"),
     "dropping everything": (

@@ -48,6 +48,19 @@ def composed_gelu(x):
     return 0.5 * x * (1 + mg.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
+def composed_gru(x, h, weight, bias, mask=None):
+    d, states = bias.shape[0], []
+    for t in range(x.shape[-2]):
+        step, u = x[:, t], h @ weight
+        r = mg.sigmoid(step[:, :d] + u[:, :d])
+        z = mg.sigmoid(step[:, d : 2 * d] + u[:, d : 2 * d])
+        n = mg.tanh(step[:, 2 * d :] + r * (u[:, 2 * d :] + bias))
+        new = (1 - z) * n + z * h
+        h = new if mask is None else mg.where(mask[:, t, None], new, h)
+        states.append(h)
+    return mg.stack(states, axis=1)
+
+
 N_HEADS = 2
 
 
@@ -90,6 +103,11 @@ def block_inputs():
     return [rng.normal(size=(2, 3, 4)), *[rng.normal(0, 0.5, p.shape) for _, p in BLOCK.named_parameters()]]
 
 
+def gru_inputs():
+    """x, h, weight and bias: 3 sequences of 4 steps, a state of 2."""
+    return [rng.normal(size=shape) for shape in ((3, 4, 6), (3, 2), (2, 6), (2,))]
+
+
 # --- the comparison ----------------------------------------------------------------------------------------------
 
 
@@ -128,6 +146,12 @@ FUNCTIONS = {
         [rng.normal(size=(2, 4, 3)) for _ in "qkv"],
     ),
     "transformer block": (fused_block, composed_block, block_inputs()),
+    "gru": (mg.gru, composed_gru, gru_inputs()),
+    "gru, masked": (
+        lambda *inputs: mg.gru(*inputs, mask=MASK),
+        lambda *inputs: composed_gru(*inputs, MASK),
+        gru_inputs(),
+    ),
 }
 
 

@@ -1,0 +1,161 @@
+"""What temperature.py shows: its gradients, the temperature it learns, its rules for long inputs, its formulas."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import temperature as example
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    arguments = ["--quick", "--steps", "5", "--seeds", "1", "--processes", "1"]
+    return example.main([*arguments, "--out", str(out), "--json", str(out / "figures.json")]), out
+
+
+def test_the_median_gradient_vanishes_at_both_ends_and_the_mean_only_at_the_hot_one(short_run):
+    by_tau = short_run[0]["gradients"]["by τ"]
+    median, mean, low, high = (np.array([row[name] for row in by_tau]) for name in ("median", "mean", "low", "high"))
+    assert max(median[10], median[50]) < 0.01 * median.max()
+    assert mean[10] > 0.5 * mean.max() and mean[50] < 0.01 * mean.max()
+    assert (low <= median).all() and (median <= high).all()
+    np.testing.assert_allclose(median[50] / median[60], 10, rtol=0.02)  # 1/τ where it is hot
+
+
+def test_the_gradient_at_the_scores_is_the_docstrings_formula(short_run):
+    rng = np.random.default_rng(0)
+    scores, u = rng.standard_normal((2, example.ROWS, 16))
+    u /= np.linalg.norm(u, axis=1, keepdims=True)
+    for i in (20, 30, 40):  # τ = 0.1, 1, 10
+        y = np.exp(scores / example.TAUS[i])
+        y /= y.sum(1, keepdims=True)
+        gradients = (y * u - y * (y * u).sum(1, keepdims=True)) / example.TAUS[i]
+        expected = np.median(np.linalg.norm(gradients, axis=1))
+        assert short_run[0]["gradients"]["by τ"][i]["median"] == pytest.approx(expected, rel=0.006)
+
+
+def test_through_hardmax_the_gradient_is_exactly_0():
+    scores = mg.Tensor(np.random.default_rng(0).standard_normal((500, 16)), requires_grad=True)
+    mg.hardmax(scores).backward(np.random.default_rng(1).standard_normal((500, 16)))
+    assert (scores.grad == 0).all()
+
+
+def test_without_the_square_root_q_sees_the_gradient_of_a_colder_softmax(short_run):
+    g = short_run[0]["gradients"]
+    with_root, without = (np.array([row["median"] for row in g[name]]) for name in ("with", "without"))
+    assert with_root.max() < 1.5 * with_root.min()
+    assert without[-1] < 0.01 * with_root[-1]
+    by_tau = [row["median"] for row in g["by τ"]]
+    for d, size in list(zip(example.DIMENSIONS, without, strict=True))[1:4]:
+        there = np.interp(-0.5 * math.log10(d), np.log10(example.TAUS), by_tau)
+        assert 0.4 * there < size < 2.5 * there
+
+
+@pytest.mark.parametrize("target", [0.01, 1.0, 50.0])
+def test_bisection_solves_a_known_equation(target):
+    found = example.solve(lambda beta: 1 / beta, np.array([target]))
+    np.testing.assert_allclose(found, 1 / target, rtol=1e-9)
+
+
+def test_every_start_learns_the_likeliest_temperature():
+    run = example.learn_temperature(400, seed=0)
+    np.testing.assert_allclose(run["final"], run["likeliest"], rtol=0.01)
+    assert run["likeliest"] == pytest.approx(example.TRUE_TAU, rel=0.08)
+    assert run["first"][0] > 100 * run["first"][-1]
+
+
+def test_the_likeliest_temperature_has_the_lowest_loss():
+    run, rng = example.learn_temperature(1, seed=3), np.random.default_rng([3, 1])
+    z = rng.normal(0, 3, (1, 2000, 10))
+    labels = (z / example.TRUE_TAU + rng.gumbel(size=z.shape)).argmax(-1)
+    losses = [mg.cross_entropy(z / (run["likeliest"] * factor), labels).item() for factor in (0.99, 1, 1.01)]
+    assert losses[1] < min(losses[0], losses[2])
+
+
+def test_the_answer_is_the_kind_of_the_largest_number_and_each_kind_is_as_frequent():
+    numbers, kinds, answer = example.items(16, 4000, np.random.default_rng(0))
+    assert numbers.shape == kinds.shape == (4000, 16)
+    for i in range(50):
+        assert answer[i] == kinds[i, list(numbers[i]).index(max(numbers[i]))]
+    assert np.bincount(answer, minlength=example.N_KINDS) / 4000 == pytest.approx(1 / example.N_KINDS, abs=0.025)
+
+
+def test_entropy_matching_only_ever_sharpens_and_only_down_to_the_typical_entropy():
+    scores = np.random.default_rng(0).normal(0, 1, (50, 256)) * np.logspace(-1, 1.5, 50)[:, None]
+    before = example.entropy(scores)
+    weights = example.weigh(example.MATCHED, scores, typical=0.5).data
+    after = -(weights * np.log(np.maximum(weights, 1e-300))).sum(-1)
+    np.testing.assert_allclose(after[before > 0.5], 0.5, atol=1e-6)
+    np.testing.assert_allclose(weights[before <= 0.5], mg.softmax(scores).data[before <= 0.5])
+    assert 5 < (before > 0.5).sum() < 45
+
+
+def test_the_published_polynomial_sharpens_by_the_entropy_and_leaves_sharp_rows_alone():
+    scores = np.array([[2.0, 1.0, 0.0, -1.0], [9.0, 0.0, 0.0, 0.0]])
+    h = example.entropy(scores)
+    assert h[0] > 0.5 > h[1]
+    beta = -0.037 * h[0] ** 4 + 0.481 * h[0] ** 3 - 2.3 * h[0] ** 2 + 4.917 * h[0] - 1.791
+    weights = example.weigh(example.POLYNOMIAL, scores, typical=0.0).data
+    np.testing.assert_allclose(weights[0], mg.softmax(beta * scores[0]).data)
+    np.testing.assert_allclose(weights[1], mg.softmax(scores[1]).data)
+    assert beta > 1
+
+
+def test_scaling_by_ln_n_holds_the_leader_from_a_gap_of_one_on_and_not_below(short_run):
+    weights = short_run[0]["dispersion"]
+    below, at, above = (weights[f"s·gap = {gap}"] for gap in ("0.5", "1", "1.5"))
+    assert below[-1] < 0.01 < below[0] and at[-1] == pytest.approx(0.5, abs=1e-5) and above[-1] > 0.99
+    assert weights["no scaling"][-3] / weights["no scaling"][-1] == pytest.approx(10, rel=0.01)  # like 1/n
+
+
+def test_the_leaders_weight_is_the_docstrings_formula(short_run):
+    n, weights = np.array(example.MANY, float), short_run[0]["dispersion"]
+    np.testing.assert_allclose(weights["no scaling"], 1 / (1 + (n - 1) * math.exp(-example.GAP)), rtol=1e-12)
+    for power in (0.5, 1, 1.5):
+        np.testing.assert_allclose(weights[f"s·gap = {power:g}"], 1 / (1 + (n - 1) * n**-power), rtol=1e-12)
+
+
+def test_trained_on_sixteen_softmax_disperses_and_matching_is_as_right_as_hardmax():
+    found = example.pick_largest(example.Pick(steps=300, test_sets=64), seed=0)
+    assert found[example.PLAIN]["16"][0] > 60
+    assert found[example.PLAIN]["4096"][1] < 0.2 * found[example.PLAIN]["16"][1]
+    assert found[example.MATCHED]["4096"][1] > 0.5 * found[example.MATCHED]["16"][1]
+    assert all(row[1] == 1 for row in found[example.HARD].values())
+    assert found[example.PLAIN]["1024"][0] < found[example.PLAIN]["16"][0] - 20
+
+
+def test_scalable_softmax_learns_its_scale():
+    row = example.Pick(scalable=True)
+    model = example.Picker(row, np.random.default_rng(0))
+    numbers, kinds, answer = example.items(12, 32, np.random.default_rng(1))
+    scores, values = model(numbers, kinds)
+    mg.cross_entropy(model.answer(mg.softmax(scores), values), answer).backward()
+    assert np.abs(model.s.grad).item() > 0
+    plain, _ = example.Picker(example.Pick(), np.random.default_rng(0))(numbers, kinds)
+    np.testing.assert_allclose(scores.data, plain.data * math.log(12) / math.log(16), rtol=1e-5)
+
+
+def test_figures_and_picture_are_written(short_run):
+    results, out = short_run
+    assert json.loads((out / "figures.json").read_text()) == json.loads(json.dumps(results))
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    assert (out / "temperature.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_words_follow_the_numbers(short_run):
+    results = json.loads(json.dumps(short_run[0]))
+    words = example.in_words(results)
+    assert words == short_run[0]["in_words"] and len(words[0]) <= 230
+    assert " vanishes at both ends" in words[0] and "rare" in words[1] and "NOT ALL" in words[2]  # 5 steps: too few
+    results["gradients"]["by τ"][50]["median"] = 0.2
+    results["gradients"]["by τ"][10]["mean"] = 0.0
+    results["learned"][0]["final"] = [results["learned"][0]["likeliest"]] * 4
+    results["lengths"][example.HARD][0]["4096"][0] = results["lengths"][example.MATCHED][0]["4096"][0] + 50
+    results["dispersion"]["s·gap = 1"][-1] = 0.01
+    words = example.in_words(results)
+    assert "DOES NOT VANISH" in words[0] and "rare" not in words[1] and "NOT ALL" not in words[2]
+    assert "ranking" not in words[3] and "s·gap = 1: 0.53 and 0.01" in words[4]
