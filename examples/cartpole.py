@@ -174,9 +174,9 @@ def in_words(results: dict[str, Any]) -> list[str]:
         f"Without a baseline: {median['softmax, no baseline']:.1f} ({solved['softmax, no baseline']} of {len(soft)} "
         f"reach {SOLVED}). The training games first get there {times['softmax']} with it, "
         f"{times['softmax, no baseline']} without.",
-        f"Straight-through, argmax gets gradients (up to {story.median(through, 'gradient'):.2g}) and its policy "
-        f"moves, but it only ever tries what it prefers: mean return {median['argmax, straight-through']:.1f}"
-        + ("." if median["argmax, straight-through"] < median["uniform"] else ". STILL, IT LEARNS."),
+        f"Straight-through, argmax has gradients (to {story.median(through, 'gradient'):.2g}) and its policy moves, "
+        f"but it only ever tries what it prefers: {story.spread_of(through, 'sampled')} "
+        f"({solved['argmax, straight-through']} of {len(soft)} reach {SOLVED}).",
     ]
 
 

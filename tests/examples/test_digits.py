@@ -23,7 +23,7 @@ def images(n=5):
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    arguments = ["--quick", "--steps", "60", "--seeds", "1", "--processes", "1", "--out", str(out)]
+    arguments = ["--quick", "--steps", "30", "--seeds", "1", "--processes", "1", "--out", str(out)]
     return digits.main([*arguments, "--json", str(out / "figures.json")]), out
 
 
@@ -65,7 +65,7 @@ def test_the_rows_look_as_their_names_say():
 
 def test_softmax_learns_to_read_and_only_argmax_and_uniform_keep_their_queries_and_keys(short_run):
     rows = {name: runs[0] for name, runs in short_run[0]["rows"].items()}
-    assert rows["softmax"]["accuracy"] > 40  # guessing: 10
+    assert rows["softmax"]["accuracy"] > 20  # guessing: 10
     assert rows["argmax"]["drift"] == rows["same weight for all"]["drift"] == 0.0
     assert rows["softmax"]["drift"] > 0.01 and rows["argmax, straight-through"]["drift"] > 0.01
     assert "drift" not in rows["MLP on pixels"]
@@ -89,7 +89,7 @@ def test_its_words_follow_the_numbers(short_run):
     written = json.loads(text)
     assert len(text) < 150_000
     assert written["in_words"] == digits.in_words(written) and len(written["in_words"][0]) <= 230
-    assert "BELOW 95 %" in written["in_words"][0]  # sixty steps are too few, and it says so
+    assert "BELOW 95 %" in written["in_words"][0]  # thirty steps are too few, and it says so
     rows = written["rows"]
     rows["softmax"][0]["accuracy"], rows["same weight for all"][0]["accuracy"] = 98.0, 91.0
     assert "reads 98.0 % right; " in digits.in_words(written)[0]
