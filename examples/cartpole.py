@@ -174,8 +174,9 @@ def in_words(results: dict[str, Any]) -> list[str]:
         f"Without a baseline: {median['softmax, no baseline']:.1f} ({solved['softmax, no baseline']} of {len(soft)} "
         f"reach {SOLVED}). The training games first get there {times['softmax']} with it, "
         f"{times['softmax, no baseline']} without.",
-        f"Straight-through, argmax has gradients (to {story.median(through, 'gradient'):.2g}) and its policy moves, "
-        f"but it only ever tries what it prefers: {story.spread_of(through, 'sampled')} "
+        f"Straight-through, argmax has gradients (to {story.median(through, 'gradient'):.2g}) and its policy "
+        f"{'moves' if min(run['drift'] for run in through) > 0 else 'DOES NOT MOVE'}; trying only what it prefers, it "
+        f"comes to {story.spread_of(through, 'sampled')} "
         f"({solved['argmax, straight-through']} of {len(soft)} reach {SOLVED}).",
     ]
 

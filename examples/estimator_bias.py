@@ -155,16 +155,18 @@ def in_words(results: dict[str, Any]) -> list[str]:
     stays = float(floor) > 2 * max(float(m(cold, "bias")), float(m(cold, "noise")))
     linear = max(bias for n in SIZES for bias in figures(results, n, LINEAR, "bias"))
     exact = zero([linear])
+    reinforce = max((m(name, "bias") for name in (PLAIN, BASELINE)), key=float)
+    near = abs(float(floor) - float(m(LIMIT, "bias"))) < 0.1 * float(m(LIMIT, "bias"))
     pairs = zip(figures(results, 32, BASELINE, "deviation"), figures(results, 32, ARGMAX, "bias"), strict=True)
     draws = statistics.median((deviation / bias) ** 2 for deviation, bias in pairs)
     return [
-        f"N = 32, in units of the true gradient's size: REINFORCE has bias {m(BASELINE, 'bias')}, deviation "
+        f"N = 32, in units of the true gradient's size: REINFORCE has bias {reinforce}, deviation "
         f"{m(PLAIN, 'deviation')} ({m(BASELINE, 'deviation')} with baseline); straight-through {m(ARGMAX, 'bias')} and "
         f"{m(ARGMAX, 'deviation')}; Gumbel straight-through at τ = 1 {m(tau_1, 'bias')} and {m(tau_1, 'deviation')}.",
         f"Cooled from τ = {TAUS[-1]:g} to {TAUS[0]:g}, relaxed Gumbel goes from bias {m(hot, 'bias')} to "
         f"{m(cold, 'bias')} (noise {m(cold, 'noise')}), and from deviation {m(hot, 'deviation')} to "
         f"{m(cold, 'deviation')}. Straight through, the bias {'stays at' if stays else 'goes to'} {floor}; "
-        f"the trapezoid rule, its limit, has {m(LIMIT, 'bias')}.",
+        f"the trapezoid rule has {m(LIMIT, 'bias')}{', its limit' if near else ' AND IS NOT ITS LIMIT'}.",
         f"On a loss linear in the weights straight-through is {'exact' if exact else 'NOT EXACT'}, largest bias "
         f"{linear:.1g}{': its bias comes of how the loss bends between choices' if exact else ''}.",
         f"REINFORCE with baseline comes as near to g as straight-through after {draws:.0f} draws (N = 32). "

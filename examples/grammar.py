@@ -37,7 +37,7 @@ def agree(word: str, feminine: bool, plural: bool) -> str:
     if feminine and word.endswith("o"):
         word = word[:-1] + "a"
     if plural:
-        return word + ("s" if word[-1] in "aeioé" else "es")
+        return word + ("s" if word[-1] in "aeio" else "es")
     return "el" if word == "lo" else word
 
 

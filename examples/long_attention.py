@@ -44,26 +44,28 @@ WAYS: dict[str, Any] = {
 COLORS = {"attention": "#c0392b", "tiled": "#1f6fb4", "window": "#2e9d8f"}
 
 
-def value_and_gradients(way: Any, n: int, seed: int) -> list[np.ndarray]:
-    rng = np.random.default_rng([seed, n])
-    qkv = [mg.Tensor(rng.normal(size=(n, D_HEAD)).astype(np.float32), requires_grad=True) for _ in "qkv"]
+def value_and_gradients(way: Any, qkv: list[mg.Tensor]) -> list[np.ndarray]:
+    for t in qkv:
+        t.grad = None
     y = way(*qkv)
-    y.backward(np.ones(y.shape))
+    y.backward(np.ones(y.shape, np.float32))
     return [y.data, *(t.grad for t in qkv)]
 
 
 def measure(n: int, seed: int) -> dict[str, dict[str, float]]:
     """Of each way the time (short ones several times, of which the median), the peak of memory, how far it is off."""
     found: dict[str, dict[str, float]] = {}
-    exact = value_and_gradients(mg.attention, n, seed)
+    rng = np.random.default_rng([seed, n])
+    qkv = [mg.Tensor(rng.normal(size=(n, D_HEAD)).astype(np.float32), requires_grad=True) for _ in "qkv"]
+    exact = value_and_gradients(mg.attention, qkv)
     for name, way in WAYS.items():
-        times: list[float] = []
+        numbers, times = value_and_gradients(way, qkv), []  # once before the clock starts
         while sum(times) < 0.1:
             started = time.perf_counter()
-            numbers = value_and_gradients(way, n, seed)
+            value_and_gradients(way, qkv)
             times.append(time.perf_counter() - started)
-        tracemalloc.start()  # NumPy tells it of every array
-        value_and_gradients(way, n, seed)
+        tracemalloc.start()  # NumPy tells it of every array made from now on
+        value_and_gradients(way, qkv)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         off = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(numbers, exact, strict=True))

@@ -15,8 +15,9 @@ Both are taken user by user, over 50 candidates, and averaged; users who clicked
 
 Controls: one interest, where a mean loses nothing; vectors of 32 numbers rather than 8, more than there are genres, so
 that a mean has room for all interests; no history, which leaves how well liked an item is; hardmax; weights not
-normalized, as in the paper: each a sigmoid of its score; a table of items that starts at standard deviation 1, not 0.3,
-so that softmax is sure before it has learned; the true click probability, which no model can beat.
+normalized, as in the paper (here each a sigmoid of its score); a table of items that starts at standard deviation 1
+rather than 0.3, so that softmax is sure before it has learned; the true click probability, which on average no model
+can beat.
 
 After Zhou et al. 2018 (Deep Interest Network), whose scores come from a small network instead of a dot product.
 Takes about 2 minutes on two cores; --quick less than 20 seconds.

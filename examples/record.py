@@ -43,8 +43,7 @@ out) and everything to `--json FILE`; those that compare runs take `--seeds N`. 
 needs scikit-learn and `cartpole.py` Gymnasium: `pip install -e '.[examples]'` has them all.
 
 This page is written by `python examples/record.py`, which runs all of them, from the figures in [`results/`](results):
-medians over seeds; the ranges stand in the tables that each prints. Measured from {first} to {last} on {cores} cores
-with Python {python} and NumPy {numpy}."""
+medians over seeds; the ranges stand in the tables that each prints. Measured {when} on {machines}."""
 
 
 def record(name: str) -> None:
@@ -52,7 +51,8 @@ def record(name: str) -> None:
     with tempfile.TemporaryDirectory(dir=HERE) as folder:  # beside results/, so that moving there is one step
         out = Path(folder)
         command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(out), "--json", str(out / f"{name}.json")]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        if subprocess.run(command, stdin=subprocess.DEVNULL).returncode:
+            sys.exit(f"{name} failed; its old record stands")
         for path in (out / f"{name}.png", out / f"{name}.json"):
             if path.exists():
                 os.replace(path, RESULTS / path.name)
@@ -73,8 +73,11 @@ def duration(seconds: float) -> str:
 
 
 def page() -> str:
-    days = sorted(figures(name)["measured"]["on"] for name in NAMES)
-    lines = [INTRODUCTION.format(first=days[0], last=days[-1], **figures("soft_vs_hard")["measured"])]
+    measured = [figures(name)["measured"] for name in NAMES]
+    days = sorted({m["on"] for m in measured})
+    machines = sorted({f"{m['cores']} cores with Python {m['python']} and NumPy {m['numpy']}" for m in measured})
+    when = f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
+    lines = [INTRODUCTION.format(when=when, machines="; ".join(machines))]
     for heading, names in ORDER.items():
         lines += ["", f"## {heading}", "", "| | | what was measured | time |", "|---|---|---|---|"]
         for name in names:
@@ -101,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in [] if args.page else args.names or NAMES:
         print(f"\n=== {name}", flush=True)
         record(name)
-    missing = [name for name in NAMES if not (RESULTS / f"{name}.json").exists()]
+    missing = [name for name in NAMES if not (RESULTS / f"{name}.json").exists() or "measured" not in figures(name)]
     if missing:
         print(f"no page yet: there is no record of {', '.join(missing)}")
         return

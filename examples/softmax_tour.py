@@ -91,7 +91,7 @@ def in_words(results: dict[str, Any]) -> list[str]:
     zero = [name.removeprefix("gradient ") for name, g in results.items() if name.startswith("gradient") and not any(g)]
     return [
         f"Softmax of {show(SCORES, 0)} is {show(results['softmax'])}, simple normalization {show(results['simple'])}. "
-        f"At these scores the gradient of {', '.join(zero)} is exactly zero."
+        f"At these scores the gradient is exactly zero in {', '.join(zero) or 'none of them'}."
     ]
 
 

@@ -22,8 +22,8 @@ class GRU(Module):
     the candidate.
 
     The part of `weight` for each gate starts orthogonal, as in Cho et al. 2014 and Bahdanau, Cho & Bengio 2015: it
-    turns the state and keeps its length, so that it neither fades nor explodes over many steps (Saxe, McClelland &
-    Ganguli 2014). The input's weight starts as that of every Linear, biases at 0.
+    turns a state and keeps its length, so that products with it, step after step, neither fade nor explode (Saxe,
+    McClelland & Ganguli 2014). The input's weight starts as that of every Linear, biases at 0.
     """
 
     def __init__(self, d_in: int, d: int, *, rng: np.random.Generator | None = None) -> None:
@@ -39,7 +39,8 @@ class GRU(Module):
 
         Arguments:
             h: the state before the first position; 0 if left out.
-            mask: boolean (B, T), True = this position counts. At any other, such as padding, the state stays as it is.
+            mask: boolean (B, T), True = this position counts; `length_mask(lengths, T)[:, 0]` for padded sequences. At
+                any other position the state stays as it is.
             reverse: read from the last position to the first. The state of a position is then what comes from there on,
                 y[:, 0] the last one; padding at the end is skipped by `mask`.
         """

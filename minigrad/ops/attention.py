@@ -184,15 +184,10 @@ def _blocked_later(n_queries, n_keys, dtype):
 
 def _blocked(mask, causal, lead, n_queries, n_keys, dtype):
     """What to add to the scores, keys-first; which queries attend to anything; which keys any query attends to."""
-    mask = boolean(mask)
+    mask = check_mask(mask, (*lead, n_queries, n_keys))
     if causal:
         check_same_length("causal=True", n_queries, n_keys)
         mask = mask & causal_mask(n_keys)
-    try:
-        np.broadcast_to(mask, (*lead, n_queries, n_keys))
-    except ValueError:
-        shape = (*lead, n_queries, n_keys)
-        raise ValueError(f"a mask of shape {mask.shape} does not broadcast to scores of shape {shape}") from None
     mask = np.broadcast_to(mask, (*mask.shape[:-2], n_queries, n_keys))
     blocked = np.ascontiguousarray(np.where(mask.mT, 0, -np.inf).astype(dtype))
     blocked = np.broadcast_to(blocked, (*lead, n_keys, n_queries))

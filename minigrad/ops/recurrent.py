@@ -37,15 +37,17 @@ def gru(x, h, weight, bias=None, *, mask=None):
     W and b were used at every step, and their gradients add up over all of them, in one matrix product at the end:
         grad_weight = Σₜ hₜ₋₁ᵀ grad_u
         grad_bias   = Σₜ (grad_xⁿ ∘ r)
-    All that does not depend on g is one pass over all steps; what is left in the loop are a product and six passes over
-    one step. Where a position is masked, z = 1 makes all of grad_x and grad_u 0, and g passes on as it is.
+    All that does not depend on g is one pass over all steps; what is left in the loop are a product and seven passes
+    over one step. Where a position is masked, z = 1 makes all of grad_x and grad_u 0, and g passes on as it is.
 
     Numerics.  σ(x) = ½ + ½ tanh(x/2) cannot overflow. Arrays are kept steps-first, so that each step's product finds
     its (rows, d) in one piece. A nan in x where the mask is False goes nowhere.
     """
     _check_shapes(x, h, weight, bias)
     n_steps, d = x.shape[-2], weight.shape[0]
-    gates = _steps_first(x).astype(np.result_type(x, h, weight))  # (T, rows, 3d), a copy, which becomes r, z and n
+    gates = _steps_first(x).astype(
+        np.result_type(x, h, weight), order="C"
+    )  # (T, rows, 3d), a copy, which becomes r, z and n
     r, z, n = gates[..., :d], gates[..., d : 2 * d], gates[..., 2 * d :]
     if mask is not None:
         masked = ~_steps_first(_check_mask(mask, x.shape[:-1])[..., None])[..., 0]
@@ -66,7 +68,7 @@ def gru(x, h, weight, bias=None, *, mask=None):
         states[t + 1] += z[t] * states[t]
     x_shape, h_shape = x.shape, (*x.shape[:-2], d)
 
-    def vjp(grad_y):
+    def vjp_all(grad_y):
         arriving = _steps_first(grad_y)
         slope_n = (1 - z) * (1 - n * n)
         slope_z = (states[:-1] - n) * z * (1 - z)
@@ -87,7 +89,7 @@ def gru(x, h, weight, bias=None, *, mask=None):
         grad_x[..., 2 * d :] = grad_n  # the only part in which they differ
         return grad_x.swapaxes(0, 1).reshape(x_shape), g.reshape(h_shape), grad_weight, grad_bias
 
-    return states[1:].swapaxes(0, 1).reshape(*x_shape[:-1], d), joint(vjp)
+    return states[1:].swapaxes(0, 1).reshape(*x_shape[:-1], d), joint(vjp_all)
 
 
 def _steps_first(a):
@@ -118,7 +120,7 @@ def _check_shapes(x, h, weight, bias):
 
 def _check_mask(mask, shape):
     """The mask as an array, if it is boolean and broadcasts to the positions of x."""
-    mask = boolean(mask)
+    mask = boolean(mask, "a position counts")
     try:
         return np.broadcast_to(mask, shape)
     except ValueError:

@@ -140,11 +140,11 @@ def masked(x, axis, mask):
         raise ValueError(f"a mask of shape {mask.shape} does not broadcast to scores of shape {x.shape}") from None
 
 
-def boolean(mask):
-    """The mask as an array, if it is one of booleans."""
+def boolean(mask, true="attention is allowed"):
+    """The mask as an array, if it is one of booleans; `true` says where it is True."""
     mask = np.asarray(mask)
     if mask.dtype != bool:
-        raise TypeError(f"a mask is boolean, True where attention is allowed, not {mask.dtype}: use mask.astype(bool)")
+        raise TypeError(f"a mask is boolean, True where {true}, not {mask.dtype}: use mask.astype(bool)")
     return mask
 
 

@@ -24,7 +24,8 @@ def tiled_attention(q, k, v, *, mask=None, causal=False, window=None, tile=256):
     Shapes.  q (..., Tq, d), k (..., Tk, d), v (..., Tk, d_v), y (..., Tq, d_v); leading axes (batch, heads) broadcast.
     mask is boolean, True = may attend, and broadcasts to (..., Tq, Tk). causal=True: position t attends to none later.
     window=w: to none w or more positions away, |t − j| < w; `window_mask(n, w)` is the same as a mask. Both need as
-    many queries as keys. Tiles in which nothing may be attended to are left out, so with a window time is linear, too.
+    many queries as keys. Keys that these put out of reach are left out, so with a window time is linear, too.
+    tile: how many queries by how many keys are scored at once. There is no n_heads: split first, see `split_heads`.
 
     Backward.  The rows' m and s are kept, the weights are not: a tile of them is made again where it is needed,
         Wₜⱼ = exp(Sₜⱼ − mₜ) / sₜ
@@ -32,8 +33,8 @@ def tiled_attention(q, k, v, *, mask=None, causal=False, window=None, tile=256):
         grad_S = W ∘ (g vᵀ − D),   Dₜ = gₜ · yₜ
         grad_v = Wᵀ g,   grad_q = grad_S k / √d,   grad_k = grad_Sᵀ q / √d
 
-    Numerics.  As in `attention` tiles are kept keys-first, and g is divided by s instead of W. m and s apart are
-    exacter than their sum's logarithm L = m + ln s, in which a large m would round the digits of ln s away.
+    Numerics.  As in `attention` tiles are kept keys-first, and g is divided by s instead of W. m and s apart are more
+    exact than the row's logsumexp, m + ln s, in which a large m would round the digits of ln s away.
     A query with everything masked gets y = 0 and gradient 0. A nan or inf in a key and value that no query may attend,
     or in a query that may attend to nothing, goes nowhere.
     """
@@ -56,9 +57,9 @@ def tiled_attention(q, k, v, *, mask=None, causal=False, window=None, tile=256):
 
     def scores(queries, keys):
         """A tile of Sᵀ, (..., keys, queries)."""
-        s = k[..., keys, :] @ q[..., queries, :].mT
+        S = k[..., keys, :] @ q[..., queries, :].mT
         allowed = _allowed(mask, queries, keys, causal, window)
-        return s if allowed is None else np.where(allowed.mT, s, np.asarray(-np.inf, s.dtype))
+        return S if allowed is None else np.where(allowed.mT, S, np.asarray(-np.inf, S.dtype))
 
     m = np.full((*lead, 1, n_queries), -np.inf, q.dtype)
     s = np.zeros((*lead, 1, n_queries), q.dtype)
@@ -120,11 +121,11 @@ def _tiles(n_queries, n_keys, causal, window, tile):
 def _allowed(mask, queries, keys, causal, window):
     """Which pairs of one tile may attend, boolean (..., queries, keys); None where all may."""
     allowed = None if mask is None else mask[..., queries, keys]
-    ahead = np.arange(keys.start, keys.stop) - np.arange(queries.start, queries.stop)[:, None]
-    if causal and ahead.max() > 0:
-        allowed = ahead <= 0 if allowed is None else allowed & (ahead <= 0)
-    if window is not None and np.abs(ahead).max() >= window:
-        near = np.abs(ahead) < window
+    last, first = keys.stop - 1 - queries.start, keys.start - queries.stop + 1  # how far ahead of a query a key is
+    later, far = causal and last > 0, window is not None and max(last, -first) >= window
+    if later or far:
+        ahead = np.arange(keys.start, keys.stop) - np.arange(queries.start, queries.stop)[:, None]
+        near = (ahead <= 0 if later else True) & (np.abs(ahead) < window if far else True)
         allowed = near if allowed is None else allowed & near
     return allowed
 
