@@ -312,8 +312,9 @@ def draw(results: dict[str, Any], path: Any) -> None:
     for (name, row), color in zip(results["dispersion"].items(), colors, strict=True):
         one.plot(MANY, row, "o-", color=color, label=name, markersize=4)
     one.set(title=f"4  Weight of one score that leads by {GAP:g}", xlabel="n", xscale="log", yscale="log")
-    for axis in (size, learned, lengths, one):
+    for axis in (size, learned, one):
         axis.legend(fontsize=9, loc="lower left" if axis is one else "upper right")
+    lengths.legend(fontsize=9, loc="lower left", bbox_to_anchor=(0, 0.18))
     story.save_picture(figure, path)
     plt.close(figure)
 
