@@ -174,10 +174,9 @@ def in_words(results: dict[str, Any]) -> list[str]:
         f"Without a baseline: {median['softmax, no baseline']:.1f} ({solved['softmax, no baseline']} of {len(soft)} "
         f"reach {SOLVED}). The training games first get there {times['softmax']} with it, "
         f"{times['softmax, no baseline']} without.",
-        f"Straight-through, argmax has gradients (to {story.median(through, 'gradient'):.2g}) and its policy "
-        f"{'moves' if min(run['drift'] for run in through) > 0 else 'DOES NOT MOVE'}; trying only what it prefers, it "
-        f"comes to {story.spread_of(through, 'sampled')} "
-        f"({solved['argmax, straight-through']} of {len(soft)} reach {SOLVED}).",
+        f"Straight-through, argmax has gradients (to {story.median(through, 'gradient'):.2g}) and its policy moves in "
+        f"{sum(run['drift'] > 0 for run in through)} of {len(soft)} seeds; trying only what it prefers, it comes to "
+        f"{story.spread_of(through, 'sampled')} ({solved['argmax, straight-through']} of {len(soft)} reach {SOLVED}).",
     ]
 
 
@@ -187,17 +186,19 @@ def draw(results: dict[str, Any], path: Any) -> None:
         return
     figure, (learning, fresh) = plt.subplots(1, 2, figsize=(12, 4.5), width_ratios=[1.3, 1])
     updates = np.arange(1, results["updates"] + 1)
-    for y, ((name, runs), color) in enumerate(zip(results["rows"].items(), COLORS, strict=True)):
-        story.band(learning, updates, np.array([run["curve"] for run in runs]), color, name)
+    for y, (runs, color) in enumerate(zip(results["rows"].values(), COLORS, strict=True)):
+        curves = np.array([run["curve"] for run in runs])  # a line for each seed: one that starts at 500 fills a band
+        learning.plot(updates, curves.T, color=color, linewidth=0.7, alpha=0.45)
+        learning.plot(updates, np.median(curves, 0), color=color, linewidth=2.2)
         for key, filled, low in (("sampled", color, 0.0), ("greedy", "white", 0.22)):
             returns = [run[key] for run in runs]
             fresh.plot(returns, [y + low] * len(runs), "o", color=color, markerfacecolor=filled, alpha=0.7)
             fresh.text(530, y + low, f"{np.median(returns):.1f}", color=color, va="center")
     for line in (learning.axhline, fresh.axvline):
         line(SOLVED, color="#3b4652", linestyle="--", linewidth=1)
-    learning.text(1, SOLVED + 4, f"{SOLVED}: counts as solved", color="#3b4652", va="bottom")
+    learning.text(updates[-1], SOLVED - 6, f"{SOLVED}: counts as solved", color="#3b4652", va="top", ha="right")
     learning.set(
-        title=f"While learning: mean return of {results['games']} games", xlabel="update", ylabel="mean return",
+        title=f"While learning: mean return of {results['games']} games", xlabel="update (thin: each seed, thick: median)", ylabel="mean return",
         ylim=(0, 520),
     )  # fmt: skip
     fresh.set(title="Then: 100 fresh games", xlabel="mean return of each seed (full: drawn, hollow: greedy)")

@@ -10,7 +10,7 @@ You will see the 1,797 digits of 8 × 8 pixels that scikit-learn brings along, e
      .:  ::     | .|: | :|: |
      .*  *:     | .|* | *|: |     Controls: the same weight for all patches; argmax, also trained straight-through;
       #.**      |  |#.|**|  |     no positions: a bag of patches. Softmax regression and an MLP on all 64 pixels show
-      .#*       |  |.#|* |  |     what can be had without attention. Some controls come close: where it looked is
+      .#*       |  |.#|* |  |     what can be had without attention. Some controls come as far: where it looked is
                                   not where it had to look.
 
 Takes about 2 minutes on two cores; --quick less than 20 seconds.
