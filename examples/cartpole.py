@@ -198,7 +198,8 @@ def draw(results: dict[str, Any], path: Any) -> None:
         line(SOLVED, color="#3b4652", linestyle="--", linewidth=1)
     learning.text(updates[-1], SOLVED - 6, f"{SOLVED}: counts as solved", color="#3b4652", va="top", ha="right")
     learning.set(
-        title=f"While learning: mean return of {results['games']} games", xlabel="update (thin: each seed, thick: median)", ylabel="mean return",
+        title=f"While learning: mean return of {results['games']} games", ylabel="mean return",
+        xlabel="update (thin: each seed, thick: median)",
         ylim=(0, 520),
     )  # fmt: skip
     fresh.set(title="Then: 100 fresh games", xlabel="mean return of each seed (full: drawn, hollow: greedy)")

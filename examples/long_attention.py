@@ -16,7 +16,7 @@ minigrad/ops/tiled_attention.py. You will see
          answer     2   2   5   2   7
 
 Milakov & Gimelshein 2018 (online softmax), Dao et al. 2022 (FlashAttention), Beltagy et al. 2020 (sliding window).
-Takes about 3 minutes; --quick less than 20 seconds.
+Takes about 2 minutes; --quick less than 20 seconds.
 """
 
 from __future__ import annotations
