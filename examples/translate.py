@@ -251,7 +251,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     n = results["settings"]["n_clauses"]
     if n < len(words):
         edge = (words[n - 1] + words[n]) / 2
-        curves.axvline(edge, color="#3b4652", linestyle=":", linewidth=1)
+        curves.axvline(edge, 0.35, color="#3b4652", linestyle=":", linewidth=1)
         curves.text(edge + 0.3, 97, "longer than\nany in training", va="top", fontsize=9, color="#3b4652")
     curves.set(title="Sentences without a mistake, %", xlabel="English words in the sentence", ylim=(-2, 103))
     curves.legend(loc="lower right", bbox_to_anchor=(0.98, 0.1))
