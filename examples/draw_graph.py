@@ -121,9 +121,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 def in_words(results: dict[str, Any]) -> list[str]:
     """What was made."""
-    graphs, page = len(results["files"]) - 1, results["files"]["walk.html"] / 1000
+    files = results["files"]
+    if "walk.html" not in files:
+        return [f"{len(files)} graphs as .dot files: there was nothing here to lay them out with."]
+    page = files["walk.html"] / 1000
     return [
-        f"{graphs} graphs, from one neuron to a GPT of 6 layers, and the step page, one offline file of {page:.0f} kB."
+        f"{len(files) - 1} graphs, from one neuron to a GPT of 6 layers, and the step page, one file of {page:.0f} kB."
     ]
 
 

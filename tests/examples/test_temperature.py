@@ -149,7 +149,7 @@ def test_figures_and_picture_are_written(short_run):
 def test_the_words_follow_the_numbers(short_run):
     results = json.loads(json.dumps(short_run[0]))
     words = example.in_words(results)
-    assert words == short_run[0]["in_words"] and len(words[0]) <= 230
+    assert words == short_run[0]["in_words"] and len(words[0]) <= 260
     assert " vanishes at both ends" in words[0] and "rare" in words[1] and "NOT ALL" in words[2]  # 5 steps: too few
     results["gradients"]["by τ"][50]["median"] = 0.2
     results["gradients"]["by τ"][10]["mean"] = 0.0
