@@ -166,7 +166,7 @@ def in_words(results: dict[str, Any]) -> list[str]:
     )
     return [
         f"{learned}: mean return {median['softmax']:.1f} of 500 over 100 fresh games ({solved['softmax']} of "
-        f"{len(soft)} seeds reach {SOLVED}). Argmax in the same loss: {median['argmax']:.1f}; uniform: "
+        f"{len(soft)} seeds reach {SOLVED}). Argmax in the same loss: {story.spread_of(hard, 'sampled')}; uniform: "
         f"{median['uniform']:.1f}.",
         f"{still}{'; it plays as untrained, taken greedily' if same else '; YET IT PLAYS OTHERWISE THAN UNTRAINED'}: "
         f"{story.spread_of(hard, 'untrained')}."

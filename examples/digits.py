@@ -13,7 +13,7 @@ You will see the 1,797 digits of 8 × 8 pixels that scikit-learn brings along, e
       .#*       |  |.#|* |  |     what can be had without attention. Some controls come as far: where it looked is
                                   not where it had to look.
 
-Takes about 2 minutes on two cores; --quick less than 20 seconds.
+Takes about 1.5 minutes on two cores; --quick less than 20 seconds.
 """
 
 from __future__ import annotations

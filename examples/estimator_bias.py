@@ -17,7 +17,7 @@ attention, whose gradient is another loss's, that of the mean value; and what Gu
 the difference of two choices' losses by the trapezoid rule, from the slopes at both (as in Liu et al. 2023).
 Each seed is another problem. After Williams 1992, Bengio et al. 2013, Jang et al. and Maddison et al. 2017.
 
-Takes about a minute on two cores; --quick less than 20 seconds.
+Takes about 1.5 minutes on two cores; --quick less than 20 seconds.
 """
 
 from __future__ import annotations

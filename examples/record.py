@@ -37,10 +37,10 @@ PICTURES = {"draw_graph": "gallery/walk.png", "diagnose_gradients": "gallery/sof
 
 INTRODUCTION = """# The examples
 
-Each is a story to run, such as `python examples/translate.py`. What it will show stands at its top, and in `--help`;
-a first look takes `--quick`, less than 20 seconds. It prints its figures, writes pictures to `--out` (`out/` if left
-out) and everything to `--json FILE`; those that compare runs take `--seeds N`. Pictures need matplotlib, `digits.py`
-needs scikit-learn and `cartpole.py` Gymnasium: `pip install -e '.[examples]'` has them all.
+Each is a story to run, such as `.venv/bin/python examples/translate.py`. What it will show stands at its top, and in
+`--help`; a first look takes `--quick`, less than 20 seconds. It prints its figures, writes pictures to `--out` (`out/`
+if left out) and everything to `--json FILE`; those that compare runs take `--seeds N`. Pictures need matplotlib,
+`digits.py` needs scikit-learn and `cartpole.py` Gymnasium: `.venv/bin/pip install -e '.[examples]'` has them all.
 
 This page is written by `python examples/record.py`, which runs all of them, from the figures in [`results/`](results):
 medians over seeds; the ranges stand in the tables that each prints. Measured {when} on {machines}."""

@@ -14,7 +14,7 @@ some rows how large the query and key tables are at the start:
   B  Real text. A one-block GPT, next-character prediction. Residual path and MLP learn without attention,
      so here the question is how far each map gets.
 
-Takes about 4 minutes on two cores; --quick less than 20 seconds.
+Takes about 5 minutes on two cores; --quick less than 20 seconds.
 """
 
 from __future__ import annotations

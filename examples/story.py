@@ -217,6 +217,8 @@ def finish(args: Any, results: dict[str, Any], words: Sequence[str]) -> dict[str
     print()
     for line in words:
         print(line)
+    if args.quick and args.default_seeds:
+        print("(A first look, with fewer steps and seeds: the full run may say otherwise. See examples/README.md.)")
     results |= {
         "in_words": list(words),
         "seconds": round(time.monotonic() - args.started, 1),

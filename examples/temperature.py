@@ -18,7 +18,7 @@ You will see four panels:
   4  Dispersion. One score leads n − 1 equal ones by a gap. Its weight is 1/(1 + (n − 1) e^−gap), about 1/n; or, where
      scores are scaled by s ln n, 1/(1 + (n − 1) n^(−s·gap)).
 
-Takes about 1.5 minutes on two cores; --quick less than 20 seconds.
+Takes about 2 minutes on two cores; --quick less than 20 seconds.
 """
 
 from __future__ import annotations

@@ -214,7 +214,8 @@ def in_words(results: dict[str, Any]) -> list[str]:
     }
     return [
         f"Of unseen sentences of 1 to {s['n_clauses']} clauses {right['attention']:.1f} % come out flawless with "
-        f"attention, {right['one vector']:.1f} % from one vector. The largest weight is on the right source word in "
+        f"attention, {right['one vector']:.1f} % from one vector ({right['one vector, twice the training']:.1f} % "
+        f"after twice the training). The largest weight is on the right source word in "
         f"{hits:.1f} % (the word at the same position: {diagonal:.1f} %)."
         + (" ATTENTION DID NOT HELP." if right["attention"] < right["one vector"] + 5 else "")
         + (" THE ALIGNMENT IS NO BETTER THAN THE POSITION." if hits < diagonal + 5 else ""),

@@ -40,13 +40,14 @@ class GRU(Module):
         Arguments:
             h: the state before the first position; 0 if left out.
             mask: boolean (B, T), True = this position counts; `length_mask(lengths, T)[:, 0]` for padded sequences. At
-                any other position the state stays as it is.
+                any other position the state stays as it is. (Padding must still be finite: its gradient is 0, but the
+                input layer multiplies that with x, and 0 · nan is nan.)
             reverse: read from the last position to the first. The state of a position is then what comes from there on,
                 y[:, 0] the last one; padding at the end is skipped by `mask`.
         """
         gates = self.input(x)  # (B, T, 3d)
         if h is None:
-            h = Tensor(np.zeros((*x.shape[:-2], self.bias.size), gates.dtype))
+            h = Tensor(np.zeros((*gates.shape[:-2], self.bias.size), gates.dtype))
         if not reverse:
             return gru(gates, h, self.weight, self.bias, mask=mask)
         mask = None if mask is None else np.asarray(mask)[..., ::-1]

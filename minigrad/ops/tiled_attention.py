@@ -124,8 +124,10 @@ def _allowed(mask, queries, keys, causal, window):
     last, first = keys.stop - 1 - queries.start, keys.start - queries.stop + 1  # how far ahead of a query a key is
     later, far = causal and last > 0, window is not None and max(last, -first) >= window
     if later or far:
-        ahead = np.arange(keys.start, keys.stop) - np.arange(queries.start, queries.stop)[:, None]
-        near = (ahead <= 0 if later else True) & (np.abs(ahead) < window if far else True)
+        j, t = np.arange(keys.start, keys.stop), np.arange(queries.start, queries.stop)[:, None]
+        near = j <= t if later else j < t + window
+        if far:
+            near &= j > t - window
         allowed = near if allowed is None else allowed & near
     return allowed
 

@@ -95,7 +95,7 @@ def test_its_words_follow_the_numbers(short_run):
     assert "reads 98.0 % right; " in digits.in_words(written)[0]
     assert "Choosing where to look helps: +7.0 points" in digits.in_words(written)[1]
     rows["same weight for all"][0]["accuracy"] = 99.0
-    assert "DOES NOT HELP" in digits.in_words(written)[1]
+    assert "does not help" in digits.in_words(written)[1]
     rows["argmax"][0]["drift"] = 0.1
     assert "ARGMAX'S QUERIES AND KEYS MOVED" in digits.in_words(written)[2]
 
