@@ -45,9 +45,8 @@ def gru(x, h, weight, bias=None, *, mask=None):
     """
     _check_shapes(x, h, weight, bias)
     n_steps, d = x.shape[-2], weight.shape[0]
-    gates = _steps_first(x).astype(
-        np.result_type(x, h, weight), order="C"
-    )  # (T, rows, 3d), a copy, which becomes r, z and n
+    # (T, rows, 3d): a copy, which becomes r, z and n
+    gates = _steps_first(x).astype(np.result_type(x, h, weight), order="C")
     r, z, n = gates[..., :d], gates[..., d : 2 * d], gates[..., 2 * d :]
     if mask is not None:
         masked = ~_steps_first(_check_mask(mask, x.shape[:-1])[..., None])[..., 0]

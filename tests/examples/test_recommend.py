@@ -111,9 +111,9 @@ def test_all_rows_of_one_width_start_from_the_same_parameters():
 
 def test_attention_helps_with_eight_interests_and_hardly_with_one(learned):
     attention, mean = learned["softmax"], learned["uniform"]
-    assert attention["auc8"] > mean["auc8"] + 4  # measured on four seeds: 6.6 to 8.5
-    assert abs(attention["auc1"] - mean["auc1"]) < 3  # measured: -0.1 to 1.4
-    assert attention["on_genre8"] > 30  # measured: 49 to 56; a mean has 12.5
+    assert attention["auc8"] > mean["auc8"] + 8  # measured on four seeds: 12.1 to 14.1
+    assert abs(attention["auc1"] - mean["auc1"]) < 3  # measured: 0.7 to 1.8
+    assert attention["on_genre8"] > 60  # measured: 81 to 89; a mean has 12.5
 
 
 def test_the_weights_shown_are_of_candidates_of_her_genres(learned):
