@@ -14,7 +14,7 @@ import numpy as np
 
 import minigrad as mg
 import story
-from minigrad.diagnose import Explanation, explain_grad, first_bad_value
+from minigrad.debug.diagnose import Explanation, explain_grad, first_bad_value
 
 rng = np.random.default_rng(0)
 X = mg.Tensor(rng.normal(size=(6, 16)).astype(np.float32), name="x")

@@ -4,20 +4,12 @@ Read it in this order: engine, ops/elementwise (`exp`), ops/linear, ops/softmax,
 ops/attention, nn/transformer, optim; then run examples/soft_vs_hard.py.
 """
 
-from minigrad import checkpoint, nn, optim, text
+from minigrad import nn, optim
+from minigrad.debug import diagnose, profile
+from minigrad.debug.diagnose import explain_grad, first_bad_value
 from minigrad.engine import Observer, Tensor, no_grad, op, watch
 from minigrad.estimators import gumbel_softmax, reinforce, straight_through
 from minigrad.finite_differences import GradientError, GradientReport, gradcheck
-from minigrad.operators import OPS
-from minigrad.ops.alternatives import (
-    entmax15,
-    hardmax,
-    sigmoid_normalize,
-    sparsemax,
-    sum_normalize,
-    top_k_softmax,
-    uniform,
-)
 from minigrad.ops.attention import attention, attention_weights, causal_mask, length_mask, window_mask
 from minigrad.ops.elementwise import (
     abs,
@@ -40,13 +32,24 @@ from minigrad.ops.elementwise import (
     tanh,
     where,
 )
+from minigrad.ops.layer_norm import layer_norm
 from minigrad.ops.linear import linear, matmul
-from minigrad.ops.normalize import layer_norm
+from minigrad.ops.normalizers import (
+    entmax15,
+    hardmax,
+    sigmoid_normalize,
+    sparsemax,
+    sum_normalize,
+    top_k_softmax,
+    uniform,
+)
 from minigrad.ops.recurrent import gru
 from minigrad.ops.reduce import logsumexp, max, mean, min, sum, var
 from minigrad.ops.shape import broadcast_to, concat, embedding, getitem, reshape, stack, swapaxes, transpose
 from minigrad.ops.softmax import cross_entropy, log_softmax, softmax
 from minigrad.ops.tiled_attention import tiled_attention
+from minigrad.tensors.operators import OPS
+from minigrad.training import checkpoint, text
 
 # fmt: off
 __all__ = [  # noqa: RUF022  (in reading order)
@@ -60,6 +63,7 @@ __all__ = [  # noqa: RUF022  (in reading order)
     "attention", "attention_weights", "tiled_attention", "causal_mask", "length_mask", "window_mask", "layer_norm",
     "gru",
     "straight_through", "gumbel_softmax", "reinforce",
-    "nn", "optim", "text", "checkpoint",
+    "explain_grad", "first_bad_value",
+    "nn", "optim", "text", "checkpoint", "diagnose", "profile",
 ]
 # fmt: on

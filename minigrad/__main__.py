@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import minigrad  # noqa: F401  every op enters OPS when it is imported
 from minigrad.finite_differences import gradcheck
-from minigrad.operators import OPS
-from minigrad.ops.cases import CASES
+from minigrad.finite_differences.cases import CASES
+from minigrad.tensors.operators import OPS
 
 
 class Row(NamedTuple):

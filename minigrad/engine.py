@@ -18,13 +18,14 @@ import functools
 import inspect
 import itertools
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from minigrad.operators import OPS, Operators
+from minigrad.tensors.operators import OPS, Operators
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,13 +63,13 @@ class Constant(NamedTuple):
 class Node:
     """One step of the computation. It keeps no arrays: those live in the VJPs, until backward has used them."""
 
-    __slots__ = ("__weakref__", "created", "dtype", "inputs", "op", "scope", "shape", "static", "used", "vjps")
+    __slots__ = ("__weakref__", "created", "dtype", "inputs", "op", "scope", "shape", "static", "versions", "vjps")
 
     op: str | None  # None for a leaf
     inputs: Sequence[Node | Constant | int | float | None]
     static: dict[str, Any]  # the keyword arguments, arrays among them as Constants
-    vjps: Sequence[VJP | None] | joint | None  # None once backward has gone through
-    used: Sequence[tuple[Leaf, int]]  # leaves whose memory the VJPs may hold, and their version then
+    vjps: Sequence[VJP | None] | Joint | None  # None once backward has gone through
+    versions: Sequence[tuple[Leaf, int]]  # leaves whose memory the VJPs may hold, and their version then
 
     def __init__(self, op: str | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.op = op
@@ -78,7 +79,7 @@ class Node:
         self.inputs = ()
         self.static = {}
         self.vjps = None
-        self.used = ()
+        self.versions = ()
         self.created = next(_creation)  # inputs exist before outputs, so this number is a topological order
 
     @property
@@ -113,7 +114,7 @@ class Leaf(Node):
             self.grad = np.array(grad, dtype=self.dtype)
 
 
-class joint:
+class Joint:
     """Marks one VJP that returns the gradients of all inputs at once, where they share most of their work."""
 
     __slots__ = ("vjp",)
@@ -137,12 +138,12 @@ class Tensor(Operators):
     Its numbers are read-only: an optimizer, `load_state_dict` or `t.data = array` changes a leaf, nothing else does.
     """
 
-    __slots__ = ("__weakref__", "_data", "node", "owner", "shows")
+    __slots__ = ("__weakref__", "_data", "leaf", "memory_of", "node")
 
     _data: Array
     node: Node | None  # its place in the graph; None where there is nothing to differentiate
-    owner: Leaf | None  # of a leaf, its Node, also while it requires no gradient (frozen)
-    shows: Leaf | None  # of a view, the leaf whose memory it shows, and which may be written
+    leaf: Leaf | None  # of a leaf, its Node, also while it requires no gradient (frozen)
+    memory_of: Leaf | None  # of a view, the leaf whose memory it shows, and which may be written
 
     def __init__(
         self, data: Any, *, requires_grad: bool = False, dtype: DTypeLike | None = None, name: str | None = None
@@ -157,8 +158,8 @@ class Tensor(Operators):
         array.flags.writeable = False
         self._data = array
         self.node = None
-        self.owner = Leaf(array.shape, array.dtype, name) if requires_grad or name else None
-        self.shows = None
+        self.leaf = Leaf(array.shape, array.dtype, name) if requires_grad or name else None
+        self.memory_of = None
         if requires_grad:
             self.requires_grad = True
 
@@ -167,7 +168,7 @@ class Tensor(Operators):
         """Wrap an op's output, without a copy."""
         array.setflags(write=False)
         tensor = object.__new__(Tensor)
-        tensor._data, tensor.node, tensor.owner, tensor.shows = array, node, None, shows
+        tensor._data, tensor.node, tensor.leaf, tensor.memory_of = array, node, None, shows
         return tensor
 
     # --- the array ----------------------------------------------------------------------------------------------
@@ -196,19 +197,39 @@ class Tensor(Operators):
     def data(self, values: ArrayLike) -> None:
         if self.node is not None and self.node.op is not None:
             raise ValueError(f"this Tensor was computed by {self.node.op}; only a leaf's data can be set")
-        if self.shows is not None:
+        if self.memory_of is not None:
             raise ValueError("this Tensor shows the memory of a leaf: set the leaf's data, or take a copy, Tensor(t)")
         array = np.asarray(values)
         if array.shape != self.shape:
             raise ValueError(f"data of shape {array.shape} does not fit a Tensor of shape {self.shape}")
         array = array.astype(self.dtype)
-        if self.owner is None:  # a constant: what was computed from it keeps the old array
+        if self.leaf is None:  # a constant: what was computed from it keeps the old array
             self._data = array
         else:
             self._data.flags.writeable = True
             self._data[...] = array
-            self.owner.version += 1
+            self.leaf.version += 1
         self._data.flags.writeable = False
+
+    def move_into(self, values: Array, gradient: Array, optimizer: Any) -> None:
+        """Keep a leaf's numbers and gradient in these two arrays of its shape, from now on, as parts of larger ones."""
+        assert self.leaf is not None
+        values[...] = self._data
+        self._data = values.view()
+        self._data.flags.writeable = False
+        if self.leaf.grad is not None:
+            gradient[...] = self.leaf.grad
+            self.leaf.grad = gradient
+        self.leaf.grad_buffer = gradient
+        self.leaf.optimizer = weakref.ref(optimizer)
+
+    def convert_to(self, dtype: DTypeLike) -> None:
+        """Give a leaf another dtype and forget its gradient."""
+        assert self.leaf is not None
+        self._data = self._data.astype(dtype)
+        self._data.flags.writeable = False
+        self.leaf.dtype, self.leaf.grad, self.leaf.grad_buffer = self._data.dtype, None, None
+        self.leaf.version += 1  # graphs made before hold arrays of the old dtype
 
     def numpy(self) -> Array:
         """The numbers as a read-only array. The graph ends here: what you compute from it gets no gradient."""
@@ -264,16 +285,16 @@ class Tensor(Operators):
             raise ValueError(f"this Tensor was computed by {self.node.op}; use .detach() to stop gradients here")
         if wanted and self.dtype.kind != "f":
             raise TypeError(f"only floating Tensors have gradients, not {self.dtype}: give it dtype=np.float32")
-        if wanted and self.owner is None:
+        if wanted and self.leaf is None:
             self._data = self._data.copy()
             self._data.flags.writeable = False
-            self.owner, self.shows = Leaf(self.shape, self.dtype), None
-        self.node = self.owner if wanted else None
+            self.leaf, self.memory_of = Leaf(self.shape, self.dtype), None
+        self.node = self.leaf if wanted else None
 
     @property
     def name(self) -> str | None:
         """What pictures and errors call this leaf."""
-        return self.owner.name if self.owner is not None else None
+        return self.leaf.name if self.leaf is not None else None
 
     @property
     def grad(self) -> Array | None:
@@ -283,24 +304,24 @@ class Tensor(Operators):
                 f"this Tensor was computed by {self.node.op}, and gradients stay only on leaves: "
                 f"to see those in between, run forward and backward inside `with viz.record() as tape:`"
             )
-        return self.owner.grad if self.owner is not None else None
+        return self.leaf.grad if self.leaf is not None else None
 
     @grad.setter
     def grad(self, value: ArrayLike | None) -> None:
-        if self.owner is None or (self.node is not None and self.node.op is not None):
+        if self.leaf is None or (self.node is not None and self.node.op is not None):
             raise RuntimeError("only a leaf with requires_grad=True has a gradient to set")
         array = None if value is None else np.asarray(value)
         if array is not None and array.shape != self.shape:
             raise ValueError(f"a gradient of shape {array.shape} does not fit a Tensor of shape {self.shape}")
-        self.owner.grad = None
+        self.leaf.grad = None
         if array is not None:
-            self.owner.accumulate(array)
+            self.leaf.accumulate(array)
 
     def detach(self) -> Tensor:
         """The same numbers as a constant: gradients stop here."""
         for observer in _state.observers:
             observer.cut("detach()", self)
-        return Tensor._of(self._data.view(), None, self.owner or self.shows)
+        return Tensor._of(self._data.view(), None, self.leaf or self.memory_of)
 
     def backward(self, grad: ArrayLike | None = None, retain_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to the `.grad` of every leaf this was computed from.
@@ -358,7 +379,7 @@ def op(f: Any = None, **declared: Any) -> Any:
 
     Positional parameters are arrays: where a caller gives a Tensor that requires a gradient, the VJP of that input is
     kept. Keyword-only parameters are static. `vjps` is one function, a tuple with one (or None) for each positional
-    parameter, or `joint(vjp)`.
+    parameter, or `Joint(vjp)`.
 
     Arguments:
         name: what graphs and errors call it; the function's own name if left out.
@@ -371,11 +392,11 @@ def op(f: Any = None, **declared: Any) -> Any:
     taken = OPS.get(name)
     if taken is not None and taken.__module__ != f.__module__:
         raise ValueError(f"there is an op {name!r} already, in {taken.__module__}: choose another name")
-    OPS[name] = taped = tape(f, **declared)
+    OPS[name] = taped = as_op(f, **declared)
     return taped
 
 
-def tape(
+def as_op(
     f: Any, *, name: str | None = None, indices: tuple[str, ...] = (), estimator: bool = False
 ) -> Callable[..., Tensor]:
     """What `@op` does, without entering it in OPS."""
@@ -416,7 +437,7 @@ def tape(
         except (ValueError, TypeError, IndexError) as error:
             raise _with_context(error, name, args) from error
         if type(result) is not tuple or len(result) != 2:
-            raise TypeError(f"the op {name} must return (y, vjp), or (y, (vjp_a, vjp_b, ...)), or (y, joint(vjp))")
+            raise TypeError(f"the op {name} must return (y, vjp), or (y, (vjp_a, vjp_b, ...)), or (y, Joint(vjp))")
         y, vjps = result
         if type(y) is not np.ndarray:
             y = np.asarray(y)
@@ -449,9 +470,9 @@ def _remember(
             inputs.append(a)
         else:
             inputs.append(Constant(array.shape, array.dtype))
-        if isinstance(a, Tensor) and (leaf := a.owner or a.shows):
+        if isinstance(a, Tensor) and (leaf := a.leaf or a.memory_of):
             used.append((leaf, leaf.version))
-    if not isinstance(vjps, joint):
+    if not isinstance(vjps, Joint):
         vjps = vjps if isinstance(vjps, tuple) else (vjps,)
         if len(vjps) != len(inputs):
             raise TypeError(
@@ -460,7 +481,7 @@ def _remember(
             )
         if wanted < len(inputs):  # VJPs that nobody needs would hold arrays
             vjps = [vjp if isinstance(i, Node) else None for vjp, i in zip(vjps, inputs, strict=True)]
-    node.inputs, node.used, node.vjps = inputs, used, vjps
+    node.inputs, node.versions, node.vjps = inputs, used, vjps
     if static:
         node.static = {key: value if type(value) in _PLAIN else _described(value) for key, value in static.items()}
     return node
@@ -527,7 +548,7 @@ def _shown(y: Array, args: Sequence[Any]) -> Leaf | None:
     tensors = [a for a in args if isinstance(a, Tensor)]
     if len(tensors) > 1:
         tensors = [t for t in tensors if np.may_share_memory(y, t._data)]
-    return (tensors[0].owner or tensors[0].shows) if tensors else None
+    return (tensors[0].leaf or tensors[0].memory_of) if tensors else None
 
 
 def _owned(value: Any) -> Any:
@@ -588,7 +609,7 @@ def newest_first(root: Node) -> list[Node]:
                 f"backward() has already gone through {node.op} and freed what it needs: run the forward pass again, "
                 f"or keep it with backward(retain_graph=True)"
             )
-        for leaf, version in node.used:
+        for leaf, version in node.versions:
             if leaf.version != version:
                 raise RuntimeError(
                     f"{f'in {node.scope}: ' if node.scope else ''}{node.op} used {leaf.name or 'a leaf'} of shape "
@@ -607,13 +628,13 @@ def pull_back(node: Node, grad: Array) -> list[Array | None]:
     for observer in _state.observers:
         observer.vjp_starts(node, grad)
     try:
-        if isinstance(node.vjps, joint):
+        if isinstance(node.vjps, Joint):
             found = node.vjps.vjp(grad)
         else:
             assert node.vjps is not None
             found = [None if vjp is None else vjp(grad) for vjp in node.vjps]
         contributions = [
-            _fit(g, parent) if g is not None and isinstance(parent, Node) else None
+            unbroadcast(g, parent) if g is not None and isinstance(parent, Node) else None
             for g, parent in zip(found, node.inputs, strict=True)
         ]
     except Exception as error:
@@ -624,7 +645,7 @@ def pull_back(node: Node, grad: Array) -> list[Array | None]:
     return contributions
 
 
-def _fit(grad: Array, parent: Node) -> Array:
+def unbroadcast(grad: Array, parent: Node) -> Array:
     """Copying forward is summing backward: add up the gradients of all the copies that broadcasting made."""
     shape = parent.shape
     if grad.shape != shape:

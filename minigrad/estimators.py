@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minigrad.engine import Tensor, op
-from minigrad.ops.alternatives import one_hot_max
 from minigrad.ops.elementwise import mul, neg
+from minigrad.ops.normalizers import one_hot_max
 from minigrad.ops.reduce import mean
 from minigrad.ops.softmax import exp_shifted, masked, total_or_one
 

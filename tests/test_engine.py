@@ -17,9 +17,9 @@ import pytest
 
 import minigrad
 from minigrad import Observer, Tensor, no_grad, op, watch
-from minigrad.engine import Constant, Node, current_scope, in_scope, joint, newest_first
-from minigrad.operators import OPS
+from minigrad.engine import Constant, Joint, Node, current_scope, in_scope, newest_first
 from minigrad.ops.elementwise import exp, mul, tanh, where
+from minigrad.tensors.operators import OPS
 
 
 @pytest.fixture
@@ -1193,7 +1193,7 @@ def test_a_user_op_may_have_several_inputs_static_arguments_and_a_joint_vjp(user
             shared = grad_y * scale
             return shared * b, shared * a
 
-        return a * b * scale, joint(vjp)
+        return a * b * scale, Joint(vjp)
 
     a, b = leaf([1.0, 2.0]), leaf([[3.0], [4.0]])
     y = scaled_product(a, b, scale=10.0)
@@ -1342,7 +1342,7 @@ def test_a_wrong_number_of_vjps_is_an_error_that_names_the_op(user_ops):
 def test_a_joint_vjp_with_the_wrong_number_of_gradients_names_the_op(user_ops):
     @op
     def lopsided(a, b):
-        return a * b, joint(lambda grad_y: (grad_y * b,))
+        return a * b, Joint(lambda grad_y: (grad_y * b,))
 
     y = lopsided(leaf([1.0]), leaf([3.0]))
     with pytest.raises(ValueError) as caught:

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 from minigrad.engine import Tensor
 from minigrad.nn.module import Module, Parameter
 from minigrad.ops.elementwise import dropout, gelu
+from minigrad.ops.layer_norm import layer_norm
 from minigrad.ops.linear import linear
-from minigrad.ops.normalize import layer_norm
 from minigrad.ops.shape import embedding
 
 

@@ -55,7 +55,7 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         new = name not in self.__dict__  # a Tensor may replace a Parameter on purpose, to check gradients
-        if new and isinstance(value, Tensor) and not isinstance(value, Parameter) and value.node and value.owner:
+        if new and isinstance(value, Tensor) and not isinstance(value, Parameter) and value.node and value.leaf:
             raise TypeError(f"{name} requires a gradient but would not be trained: make it an nn.Parameter")
         object.__setattr__(self, name, value)
         for local, member in _members(name, value):
@@ -108,16 +108,11 @@ class Module:
         if dtype.kind != "f":
             raise TypeError(f"parameters are floating numbers, not {dtype}")
         for name, parameter in self.named_parameters():
-            leaf = parameter.owner
+            leaf = parameter.leaf
             if leaf is not None and leaf.optimizer is not None and leaf.optimizer() is not None:
                 raise RuntimeError(f"an optimizer owns the memory of {name}: call astype before making the optimizer")
         for parameter in self.parameters():
-            leaf = parameter.owner
-            assert leaf is not None
-            parameter._data = parameter._data.astype(dtype)
-            parameter._data.flags.writeable = False
-            leaf.dtype, leaf.grad, leaf.grad_buffer = dtype, None, None
-            leaf.version += 1  # graphs made before hold arrays of the old dtype
+            parameter.convert_to(dtype)
         return self
 
     # --- saving and loading -----------------------------------------------------------------------------------------
@@ -193,8 +188,8 @@ def _walk(module: Module, name: str, seen: set[int]) -> Iterator[tuple[str, Modu
 def _give_name(member: Module | Parameter, name: str) -> None:
     if isinstance(member, Module):
         object.__setattr__(member, "_name", name)
-    elif member.owner is not None:
-        member.owner.name = name
+    elif member.leaf is not None:
+        member.leaf.name = name
 
 
 class Sequential(Module):

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from minigrad.engine import Tensor, current_scope, no_grad
 from minigrad.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear
 from minigrad.nn.module import Module
-from minigrad.ops.alternatives import (
+from minigrad.ops.attention import attention, causal_mask, split_heads
+from minigrad.ops.normalizers import (
     entmax15,
     hardmax,
     sigmoid_normalize,
@@ -25,7 +26,6 @@ from minigrad.ops.alternatives import (
     top_k_softmax,
     uniform,
 )
-from minigrad.ops.attention import attention, causal_mask, split_heads
 from minigrad.ops.softmax import softmax
 
 # From scores to weights: every one is called as map(scores, axis=-1, mask=mask).

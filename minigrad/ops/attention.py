@@ -6,7 +6,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigrad.engine import Tensor, joint, op
+from minigrad.engine import Joint, Tensor, op
 from minigrad.ops.elementwise import mul
 from minigrad.ops.linear import matmul, ones
 from minigrad.ops.shape import reshape, swapaxes
@@ -99,7 +99,7 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
         grads = grad_q, grad_k, grad_v
         return grads if n_heads is None else [_merge(g) for g in grads]
 
-    return (y if n_heads is None else _merge(y)), joint(vjp_qkv)
+    return (y if n_heads is None else _merge(y)), Joint(vjp_qkv)
 
 
 def attention_weights(

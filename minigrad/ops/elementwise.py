@@ -1,6 +1,6 @@
 """Ops that act on each element alone. Start reading at `exp`: it is the whole pattern in four lines.
 
-Where shapes differ NumPy broadcasts; the engine sums the gradient back down (`engine._fit`), so no VJP mentions it.
+Where shapes differ NumPy broadcasts; the engine sums the gradient back (`engine.unbroadcast`), so no VJP mentions it.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minigrad.engine import joint, op
+from minigrad.engine import Joint, op
 from minigrad.ops.linear import sum_rows
 from minigrad.ops.softmax import boolean
 
@@ -88,7 +88,7 @@ def gru(x, h, weight, bias=None, *, mask=None):
         grad_x[..., 2 * d :] = grad_n  # the only part in which they differ
         return grad_x.swapaxes(0, 1).reshape(x_shape), g.reshape(h_shape), grad_weight, grad_bias
 
-    return states[1:].swapaxes(0, 1).reshape(*x_shape[:-1], d), joint(vjp_all)
+    return states[1:].swapaxes(0, 1).reshape(*x_shape[:-1], d), Joint(vjp_all)
 
 
 def _steps_first(a):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minigrad.engine import Tensor, joint, op
+from minigrad.engine import Joint, Tensor, op
 
 
 @op
@@ -110,7 +110,7 @@ def _concat(*parts, axis=0):
     def vjp_parts(grad_y):
         return np.split(grad_y, ends[:-1], axis)
 
-    return y, joint(vjp_parts)
+    return y, Joint(vjp_parts)
 
 
 def stack(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
@@ -130,7 +130,7 @@ def _stack(*parts, axis=0):
     def vjp_parts(grad_y):
         return list(np.moveaxis(grad_y, axis, 0))
 
-    return np.stack(parts, axis), joint(vjp_parts)
+    return np.stack(parts, axis), Joint(vjp_parts)
 
 
 @op(indices=("ids",))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minigrad.engine import joint, op
+from minigrad.engine import Joint, op
 from minigrad.ops.attention import check_mask, check_same_length, check_shapes
 
 
@@ -103,7 +103,7 @@ def tiled_attention(q, k, v, *, mask=None, causal=False, window=None, tile=256):
         grad_q *= 1 / math.sqrt(d)
         return grad_q, grad_k, grad_v
 
-    return y, joint(vjp_qkv)
+    return y, Joint(vjp_qkv)
 
 
 def _tiles(n_queries, n_keys, causal, window, tile):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
+from minigrad.debug.recording import Array, Recording
 from minigrad.engine import Tensor
-from minigrad.recording import Array, Recording
 from minigrad.viz.folding import (
     Box,
     Call,

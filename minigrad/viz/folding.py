@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minigrad.debug.recording import Recording
 from minigrad.engine import Constant, Leaf, Node, Tensor
-from minigrad.recording import Recording
 
 Array = NDArray[Any]
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minigrad.debug.recording import Array
 from minigrad.engine import Tensor
-from minigrad.recording import Array
 from minigrad.viz.folding import number
 from minigrad.viz.layout import write
 

@@ -11,7 +11,7 @@ import textwrap
 import tokenize
 from html import escape
 
-from minigrad.operators import OPS
+from minigrad.tensors.operators import OPS
 
 
 def argument_names(op: str, n: int = 0, *, static: bool = False) -> list[str]:

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.debug.recording import Array, Recording
 from minigrad.engine import Leaf, Node, Tensor
-from minigrad.recording import Array, Recording
 from minigrad.viz import heatmaps, layout
 from minigrad.viz.drawing import dot
 from minigrad.viz.folding import (

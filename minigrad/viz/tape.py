@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from minigrad.diagnose import Explanation, explain
+from minigrad.debug.diagnose import Explanation, explain
+from minigrad.debug.recording import Recording
 from minigrad.engine import Tensor, watch
-from minigrad.recording import Recording
 
 
 class Tape(Recording):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from minigrad.debug.recording import Recording
 from minigrad.engine import Leaf, Node, Tensor
-from minigrad.recording import Recording
 from minigrad.viz.drawing import box_lines
 from minigrad.viz.folding import (
     Box,

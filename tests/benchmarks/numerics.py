@@ -47,11 +47,11 @@ def add_at(ids: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
 
 def adamw_step(piece: int) -> Callable[[], None]:
     def with_this_piece(f: Callable[[], Any]) -> Any:
-        optim.PIECE, before = piece, optim.PIECE
+        optim.flat.PIECE, before = piece, optim.flat.PIECE
         try:
             return f()
         finally:
-            optim.PIECE = before
+            optim.flat.PIECE = before
 
     parameter = nn.Parameter(normal(800, 1000))
     optimizer = with_this_piece(lambda: optim.AdamW([parameter]))

@@ -239,8 +239,8 @@ def peak_memory():
 
 
 def profiled(size, steps=20):
-    """The table of `minigrad.profile` over some steps."""
-    from minigrad.profile import Profile
+    """The table of `minigrad.debug.profile` over some steps."""
+    from minigrad.debug.profile import Profile
 
     step, _, pairs = step_of("minigrad", size)
     for i in range(WARM_UP):
@@ -254,7 +254,7 @@ def profiled(size, steps=20):
 
 def environment():
     """What minigrad says its numbers depend on: NumPy, BLAS and its kernels, threads, CPU features."""
-    from minigrad.checkpoint import environment
+    from minigrad.training.checkpoint import environment
 
     return environment()
 

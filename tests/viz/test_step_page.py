@@ -12,7 +12,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, viz
-from minigrad.engine import tape as make_op
+from minigrad.engine import as_op as make_op
 from minigrad.viz.op_page import op_page
 
 pytestmark = pytest.mark.skipif(

@@ -11,10 +11,10 @@ import pytest
 
 import minigrad
 from minigrad import __main__ as command
-from minigrad.engine import Tensor, joint, no_grad, tape
+from minigrad.engine import Joint, Tensor, as_op, no_grad
 from minigrad.finite_differences import GradientError, gradcheck
-from minigrad.operators import OPS
-from minigrad.ops.cases import CASES, Case, case
+from minigrad.finite_differences.cases import CASES, Case, case
+from minigrad.tensors.operators import OPS
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(3, 4))
@@ -114,7 +114,7 @@ def test_an_input_keeps_its_gradient_and_its_numbers():
 
 def wrong(f):
     """The functions below are rules of ops, each with a VJP that somebody once wrote."""
-    return tape(f)
+    return as_op(f)
 
 
 @wrong
@@ -258,7 +258,7 @@ def attention_without_the_scale_backward(q, k, v):
         grad_s = w * (grad_w - (grad_w * w).sum(-1, keepdims=True))
         return grad_s @ k, grad_s.T @ q, w.T @ g
 
-    return w @ v, joint(vjp)
+    return w @ v, Joint(vjp)
 
 
 @wrong
@@ -271,7 +271,7 @@ def attention_with_keys_for_queries(q, k, v):
         grad_s = w * (grad_w - (grad_w * w).sum(-1, keepdims=True)) / math.sqrt(q.shape[-1])
         return grad_s.T @ k, grad_s @ q, w.T @ g
 
-    return w @ v, joint(vjp)
+    return w @ v, Joint(vjp)
 
 
 @wrong
@@ -367,7 +367,7 @@ def reshape_in_column_order(x):
 
 @wrong
 def concat_cut_in_the_wrong_order(a, b):
-    return np.concatenate([a, b]), joint(lambda g: (g[len(b) :], g[: len(b)]))
+    return np.concatenate([a, b]), Joint(lambda g: (g[len(b) :], g[: len(b)]))
 
 
 @wrong
@@ -447,7 +447,7 @@ def test_scale_does_not_matter():
     """Every size of f and of x: right passes, a ten-thousandth too much does not."""
 
     def cube(factor, claimed):
-        return tape(lambda x: (factor * x**3, lambda g: g * claimed * factor * x * x))
+        return as_op(lambda x: (factor * x**3, lambda g: g * claimed * factor * x * x))
 
     for size in (1e-12, 1e-4, 1.0, 1e4, 1e12):
         for factor in (1e-30, 1e-8, 1.0, 1e8, 1e30):
@@ -458,7 +458,7 @@ def test_scale_does_not_matter():
 def test_a_wild_value_hides_no_other():
     """One element with a huge wrong gradient must not make room for a small error elsewhere."""
 
-    @tape
+    @as_op
     def f(x):
         return x * x, lambda g: 2 * g * x * np.where(x == x.max(), 1e9, 1.001)
 
@@ -466,7 +466,7 @@ def test_a_wild_value_hides_no_other():
 
 
 def test_nan_in_the_gradient_is_wrong():
-    assert report_of(tape(lambda x: (x * x, lambda g: g * np.nan)), X).verdict == "wrong gradient"
+    assert report_of(as_op(lambda x: (x * x, lambda g: g * np.nan)), X).verdict == "wrong gradient"
 
 
 def test_a_gradient_cut_off_is_wrong():
@@ -507,7 +507,7 @@ def test_a_kink_is_a_verdict_of_its_own(f, x):
 
 
 def test_a_kink_does_not_excuse_a_wrong_gradient_elsewhere():
-    half = tape(lambda x: (np.abs(x), lambda g: g * np.sign(x) / 2))
+    half = as_op(lambda x: (np.abs(x), lambda g: g * np.sign(x) / 2))
     report = report_of(half, np.array([0.0, 1.0]))
     assert report.verdict == "wrong gradient"
     assert report.arguments[0].wrong == ((1,),)
@@ -539,8 +539,8 @@ def test_strong_curvature_is_no_kink():
         (rows_overwritten_where_they_repeat, [X], "right elsewhere. A mask, a boundary, or a repeated index?"),
         (right_but_for_an_eps, [X + 5], "almost right. A small term, an eps"),
         (minigrad.straight_through, [X], "f does not change. A gradient where there should be none?"),
-        (tape(lambda x: (x * x, lambda g: 0 * g)), [X], "ratio 0: the VJP returns 0"),
-        (tape(lambda x: (x * x, lambda g: g * 2 * x * np.sign(X))), [X], "sign, at some elements"),
+        (as_op(lambda x: (x * x, lambda g: 0 * g)), [X], "ratio 0: the VJP returns 0"),
+        (as_op(lambda x: (x * x, lambda g: g * 2 * x * np.sign(X))), [X], "sign, at some elements"),
     ],
 )
 def test_the_report_names_the_likely_cause(f, inputs, cause):
@@ -550,7 +550,7 @@ def test_the_report_names_the_likely_cause(f, inputs, cause):
 
 
 def test_the_report_gives_op_argument_index_and_both_values():
-    @tape
+    @as_op
     def product(a, b):
         return a * b, (lambda g: g * b, lambda g: g * a + np.eye(3)[1])
 
@@ -688,7 +688,7 @@ def test_the_command_prints_a_row_for_every_op(only, capsys):
 
 
 def agreeing_estimator():
-    return tape(lambda x: (x * x, lambda g: 2 * g * x), name="square", estimator=True)
+    return as_op(lambda x: (x * x, lambda g: 2 * g * x), name="square", estimator=True)
 
 
 @pytest.mark.parametrize(
@@ -714,7 +714,7 @@ def test_the_command_fails_where_an_op_does(only, capsys, op, cases, words):
 
 
 def test_a_gradient_hidden_by_rounding_does_not_pass():
-    wrong = tape(lambda x: (x * x, lambda g: 5 * g * x), name="wrong_by_a_factor")
+    wrong = as_op(lambda x: (x * x, lambda g: 5 * g * x), name="wrong_by_a_factor")
     for hidden_by in (3e10, 1e12):
         report = gradcheck(lambda x, c=hidden_by: wrong(x) + c, np.array([1.0, 2.0]), raise_error=False)
         assert not report.ok and report.verdict in ("lost in rounding", "wrong gradient")

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from minigrad import checkpoint, cross_entropy, optim, text
-from minigrad.checkpoint import CheckpointError, load, save
 from minigrad.nn import GPT, GPTConfig, Linear, Sequential
+from minigrad.training.checkpoint import CheckpointError, load, save
 
 IDS = np.random.default_rng(0).integers(0, 11, 500)
 CONFIG = GPTConfig(vocab_size=11, block_size=8, n_layers=2, n_heads=2, d_model=16, dropout=0.2)

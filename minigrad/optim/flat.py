@@ -14,7 +14,6 @@ parameters (`values`), g is their gradient, and t = 1, 2, ... counts the updates
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
@@ -90,19 +89,8 @@ class Optimizer:
         for p in sorted(self.parameters, key=lambda p: p.ndim < 2):
             start, stop = stop, stop + p.size
             self._places.append(_Place(_leaf(p), start, stop))
-            self._take_over(p, self._places[-1])
+            p.move_into(self._places[-1].of(self.values), self._places[-1].of(self.gradients), self)
         self._updates = [0] * len(self._places)  # how many each parameter has had: the t of its next one, less 1
-
-    def _take_over(self, p: Tensor, place: _Place) -> None:
-        place.of(self.values)[...] = p.data
-        p._data = place.of(self.values)
-        p._data.flags.writeable = False
-        leaf = place.leaf
-        leaf.grad_buffer = place.of(self.gradients)
-        if leaf.grad is not None:
-            leaf.grad_buffer[...] = leaf.grad
-            leaf.grad = leaf.grad_buffer
-        leaf.optimizer = weakref.ref(self)
 
     def zero_grad(self) -> None:
         """Forget all gradients: `.grad` of every parameter becomes None."""
@@ -379,5 +367,5 @@ def _distinct(parameters: Iterable[Tensor], whose: str = "an optimizer") -> list
 
 
 def _leaf(p: Tensor) -> Leaf:
-    assert p.owner is not None
-    return p.owner
+    assert p.leaf is not None
+    return p.leaf

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minigrad import text
-from minigrad.text import Vocabulary, batches, bigram_entropy, load, split, unigram_entropy
+from minigrad.training.text import Vocabulary, batches, bigram_entropy, load, split, unigram_entropy
 
 
 def test_the_examples_in_the_docstrings_run():

@@ -12,7 +12,7 @@ import pytest
 import minigrad
 from minigrad import OPS, Tensor
 from minigrad.engine import Leaf, newest_first, pull_back
-from minigrad.ops.cases import CASES
+from minigrad.finite_differences.cases import CASES
 
 NAN, INF = np.nan, np.inf
 

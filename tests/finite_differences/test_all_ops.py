@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import minigrad  # noqa: F401  every op enters OPS when it is imported
-from minigrad.engine import Tensor, joint, tape
+from minigrad.engine import Joint, Tensor, as_op
 from minigrad.finite_differences import gradcheck
-from minigrad.operators import OPS
-from minigrad.ops.cases import CASES
+from minigrad.finite_differences.cases import CASES
+from minigrad.tensors.operators import OPS
 
 NAMES = [name for name, op in OPS.items() if op.__wrapped__.__module__.startswith("minigrad.")]  # not tests' own ops
 every_op = pytest.mark.parametrize("name", NAMES)
@@ -47,10 +47,10 @@ def rule(name, case, dtype=np.float64):
         seen.update(arrays=arrays, y=np.asarray(y), vjps=vjps)
         return y, vjps
 
-    op = tape(spy, name=name, indices=OPS[name].indices)
+    op = as_op(spy, name=name, indices=OPS[name].indices)
     case.of(op)(*(a if a is None else Tensor(a) for a in as_arrays(case, dtype)))
     vjps = seen["vjps"]
-    if isinstance(vjps, joint):
+    if isinstance(vjps, Joint):
         return seen["arrays"], seen["y"], vjps.vjp
     vjps = vjps if isinstance(vjps, tuple) else (vjps,)
     wanted = [is_float(a) for a in case.arrays]
@@ -177,20 +177,20 @@ def damaged(name, position, damage):
     @functools.wraps(f)
     def g(*arrays, **static):
         y, vjps = f(*arrays, **static)
-        if isinstance(vjps, joint):
+        if isinstance(vjps, Joint):
 
             def vjp(grad_y):
                 grads = list(vjps.vjp(grad_y))
                 grads[position] = damage(grads[position])
                 return grads
 
-            return y, joint(vjp)
+            return y, Joint(vjp)
         vjps = list(vjps) if isinstance(vjps, tuple) else [vjps]
         whole = vjps[position]
         vjps[position] = lambda grad_y: damage(whole(grad_y))
         return y, tuple(vjps)
 
-    return tape(g, name=name, indices=OPS[name].indices)
+    return as_op(g, name=name, indices=OPS[name].indices)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)

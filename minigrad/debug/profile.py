@@ -1,6 +1,6 @@
 """Where a training step spends its time: op by op, and module by module.
 
-    from minigrad.profile import Profile
+    from minigrad.debug.profile import Profile
 
     with Profile() as profile:
         for _ in range(20):

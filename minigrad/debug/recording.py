@@ -19,17 +19,18 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigrad.engine import Leaf, Node, Observer, Tensor, current_scope, watch
-from minigrad.operators import OPS
+from minigrad.tensors.operators import OPS
 
 Array = NDArray[Any]
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 
 
 class Line(NamedTuple):

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.debug.recording import Array, Event, Line, Recording, recording_of, user_line
 from minigrad.engine import Leaf, Node, Observer, Tensor, current_scope, watch
-from minigrad.recording import Array, Event, Line, Recording, recording_of, user_line
 
 # A gradient is called tiny if its norm is less than this part of the largest on its way from the loss, or if some op on
 # the way passes on less than this part (later ones may scale it up again, but what was lost to rounding is lost).
@@ -76,7 +76,7 @@ def explain(recording: Recording, parameter: Tensor) -> Explanation:
 def _explain(recording: Recording, parameter: Tensor, root: Node | None) -> Explanation:
     if not isinstance(parameter, Tensor):
         raise TypeError(f"what is explained is a parameter, a Tensor, not {type(parameter).__name__}")
-    leaf = parameter.node or parameter.owner
+    leaf = parameter.node or parameter.leaf
     if leaf is None:
         return Explanation("not reached", f"not reached: this Tensor of shape {parameter.shape} requires no gradient.")
     who = _who(leaf, recording)
@@ -413,7 +413,7 @@ def _who(leaf: Node, recording: Recording) -> str:
 
 
 def _is(a: Any, leaf: Node) -> bool:
-    return isinstance(a, Tensor) and (a.node is leaf or a.owner is leaf)
+    return isinstance(a, Tensor) and (a.node is leaf or a.leaf is leaf)
 
 
 def _op_text(event: Event) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-import minigrad.profile
+import minigrad.debug.profile
 from minigrad import engine, nn
-from minigrad.profile import Profile, Time
+from minigrad.debug.profile import Profile, Time
 
 
 def slow(x):
@@ -24,7 +24,7 @@ def slow(x):
     return x + 0, vjp_x
 
 
-slow = engine.tape(slow)  # not @op: it should not stay in OPS
+slow = engine.as_op(slow)  # not @op: it should not stay in OPS
 
 
 def tensor(*values):
@@ -171,6 +171,6 @@ def test_an_empty_profile_prints():
 
 
 def test_the_standard_library_keeps_its_profile():
-    assert standard_profile is not minigrad.profile
+    assert standard_profile is not minigrad.debug.profile
     assert standard_profile.Profile is not Profile
     assert cProfile._pyprofile is standard_profile  # cProfile imports it by this name

@@ -5,7 +5,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import viz
-from minigrad.recording import Recording
+from minigrad.debug.recording import Recording
 
 
 def leaf(value):

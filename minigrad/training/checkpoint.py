@@ -124,14 +124,14 @@ def _write_whole(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def _names(model: Module, optimizer: Optimizer) -> list[str]:
     """The names of the optimizer's parameters, in its order."""
-    names = {parameter.owner: name for name, parameter in model.named_parameters()}
+    names = {parameter.leaf: name for name, parameter in model.named_parameters()}
     for p in optimizer.parameters:
-        if p.owner not in names:
+        if p.leaf not in names:
             raise ValueError(
                 f"the optimizer has {p.name or 'a parameter'} of shape {p.shape}, "
                 f"which is not in this {type(model).__name__}"
             )
-    return [names[p.owner] for p in optimizer.parameters]
+    return [names[p.leaf] for p in optimizer.parameters]
 
 
 # --- loading -----------------------------------------------------------------------------------------------------
