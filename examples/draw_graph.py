@@ -17,7 +17,7 @@ import numpy as np
 import minigrad as mg
 import story
 from minigrad import nn, viz
-from minigrad.engine import in_scope
+from minigrad.tensors.modes import in_scope
 from minigrad.viz import layout
 
 WORDS = ["my", "grandmother", "bakes", "incredible", "cookies"]

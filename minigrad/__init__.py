@@ -7,7 +7,7 @@ ops/attention, nn/transformer, optim; then run examples/soft_vs_hard.py.
 from minigrad import nn, optim
 from minigrad.debug import diagnose, profile
 from minigrad.debug.diagnose import explain_grad, first_bad_value
-from minigrad.engine import Observer, Tensor, no_grad, op, watch
+from minigrad.engine import Tensor, op
 from minigrad.estimators import gumbel_softmax, reinforce, straight_through
 from minigrad.finite_differences import GradientError, GradientReport, gradcheck
 from minigrad.ops.attention import attention, attention_weights, causal_mask, length_mask, window_mask
@@ -48,6 +48,7 @@ from minigrad.ops.reduce import logsumexp, max, mean, min, sum, var
 from minigrad.ops.shape import broadcast_to, concat, embedding, getitem, reshape, stack, swapaxes, transpose
 from minigrad.ops.softmax import cross_entropy, log_softmax, softmax
 from minigrad.ops.tiled_attention import tiled_attention
+from minigrad.tensors.modes import Observer, no_grad, watch
 from minigrad.tensors.operators import OPS
 from minigrad.training import checkpoint, text
 

@@ -11,7 +11,7 @@ import pytest
 
 import minigrad
 from minigrad import Tensor, no_grad
-from minigrad.engine import current_scope, in_scope
+from minigrad.tensors.modes import current_scope, in_scope
 
 
 def leaf(data, dtype=np.float64):

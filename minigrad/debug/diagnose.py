@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.debug.recording import Array, Event, Line, Recording, recording_of, user_line
-from minigrad.engine import Leaf, Node, Observer, Tensor, current_scope, watch
+from minigrad.engine import Leaf, Node, Tensor
+from minigrad.tensors.modes import Observer, current_scope, watch
 
 # A gradient is called tiny if its norm is less than this part of the largest on its way from the loss, or if some op on
 # the way passes on less than this part (later ones may scale it up again, but what was lost to rounding is lost).

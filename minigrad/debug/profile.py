@@ -21,7 +21,8 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from minigrad.engine import Node, Observer, Tensor, current_scope, watch
+from minigrad.engine import Node, Tensor
+from minigrad.tensors.modes import Observer, current_scope, watch
 
 
 @dataclass(slots=True)

@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minigrad.engine import Leaf, Node, Observer, Tensor, current_scope, watch
+from minigrad.engine import Leaf, Node, Tensor
+from minigrad.tensors.modes import Observer, current_scope, watch
 from minigrad.tensors.operators import OPS
 
 Array = NDArray[Any]

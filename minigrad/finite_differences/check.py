@@ -25,7 +25,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from minigrad.engine import Array, Leaf, Node, Tensor, newest_first, no_grad
+from minigrad.engine import Array, Leaf, Node, Tensor, newest_first
+from minigrad.tensors.modes import no_grad
 
 Index = tuple[int, ...]
 Verdict = Literal["ok", "wrong gradient", "kink", "lost in rounding", "not deterministic"]

@@ -13,7 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from minigrad.engine import Tensor, in_scope
+from minigrad.engine import Tensor
+from minigrad.tensors.modes import in_scope
 
 
 class Parameter(Tensor):

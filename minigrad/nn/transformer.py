@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigrad.engine import Tensor, current_scope, no_grad
+from minigrad.engine import Tensor
 from minigrad.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear
 from minigrad.nn.module import Module
 from minigrad.ops.attention import attention, causal_mask, split_heads
@@ -27,6 +27,7 @@ from minigrad.ops.normalizers import (
     uniform,
 )
 from minigrad.ops.softmax import softmax
+from minigrad.tensors.modes import current_scope, no_grad
 
 # From scores to weights: every one is called as map(scores, axis=-1, mask=mask).
 Normalize = Callable[..., Tensor]

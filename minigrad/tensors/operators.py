@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minigrad.tensors.storage import Storage
+
 if TYPE_CHECKING:
     from minigrad.engine import Tensor
 
@@ -35,10 +37,6 @@ class Operators:
     """The operators and methods of a Tensor, in NumPy's words. Comparisons give plain boolean arrays."""
 
     __slots__ = ()
-
-    @property
-    def requires_grad(self) -> bool:
-        raise AssertionError("Tensor says this")
 
     # --- arithmetic -------------------------------------------------------------------------
     def __add__(self, other: Any) -> Tensor:
@@ -193,16 +191,21 @@ class Operators:
         raise self._no_gradient(name if method == "__call__" else f"{name}.{method}")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        def plain(value: Any) -> Any:
-            if isinstance(value, Operators):
-                if value.requires_grad and function.__name__ not in QUESTIONS:
-                    raise self._no_gradient(function.__name__)
-                return np.asarray(value)
-            if isinstance(value, (list, tuple)):
-                return type(value)(map(plain, value))
-            return value
+        name = function.__name__
+        return function(
+            *[self._plain(value, name) for value in args],
+            **{key: self._plain(value, name) for key, value in kwargs.items()},
+        )
 
-        return function(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
+    def _plain(self, value: Any, function: str) -> Any:
+        """An argument of a NumPy function with arrays in place of Tensors."""
+        if isinstance(value, Storage):
+            if value.requires_grad and function not in QUESTIONS:
+                raise self._no_gradient(function)
+            return np.asarray(value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._plain(item, function) for item in value)
+        return value
 
     @staticmethod
     def _no_gradient(name: str) -> TypeError:

@@ -11,9 +11,10 @@ import pytest
 
 import minigrad
 from minigrad import __main__ as command
-from minigrad.engine import Joint, Tensor, as_op, no_grad
+from minigrad.engine import Joint, Tensor, as_op
 from minigrad.finite_differences import GradientError, gradcheck
 from minigrad.finite_differences.cases import CASES, Case, case
+from minigrad.tensors.modes import no_grad
 from minigrad.tensors.operators import OPS
 
 rng = np.random.default_rng(0)

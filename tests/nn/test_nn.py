@@ -24,7 +24,6 @@ from minigrad import (
     straight_through,
     watch,
 )
-from minigrad.engine import current_scope
 from minigrad.nn import (
     GPT,
     MAPS,
@@ -41,6 +40,7 @@ from minigrad.nn import (
     Sequential,
 )
 from minigrad.optim import SGD
+from minigrad.tensors.modes import current_scope
 
 TINY = GPTConfig(vocab_size=11, block_size=6, n_layers=2, n_heads=2, d_model=8)
 

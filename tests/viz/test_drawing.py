@@ -8,7 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, viz
-from minigrad.engine import in_scope
+from minigrad.tensors.modes import in_scope
 from minigrad.viz.folding import history, norm, op_title, sketch
 
 NEURON = r"""

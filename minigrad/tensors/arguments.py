@@ -1,0 +1,249 @@
+"""What an op is called with, and the arrays it computes with: defaults, dtypes, copies, and errors that say where.
+
+One rule for dtypes. An array keeps its dtype; lists and Python numbers become float32. A raw array or a number beside
+Tensors takes the dtype of the Tensors, so that `x * np.float64(2)` stays float32; only Tensor with Tensor promotes.
+
+One rule for memory. Raw arrays are copied: a VJP may keep them, and the caller may write them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from minigrad.tensors.modes import in_module, state
+from minigrad.tensors.storage import Storage
+
+if TYPE_CHECKING:
+    from minigrad.engine import Node
+
+Array = NDArray[Any]
+
+FLOAT32 = np.dtype(np.float32)
+_PLAIN = frozenset({int, float, bool, str, type(None)})  # static arguments that can be kept as they are
+
+
+class Constant(NamedTuple):
+    """What a Node remembers of an input that needs no gradient."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+# --- the array of a Tensor --------------------------------------------------------------------------------------------
+
+
+def array_for_tensor(data: Any, dtype: DTypeLike | None) -> Array:
+    """A read-only copy of `data`, for `Tensor(data)`."""
+    _no_tensors_inside(data)
+    array = np.array(data._data if isinstance(data, Storage) else data, dtype=dtype)
+    if dtype is None and not isinstance(data, (np.ndarray, np.generic, Storage)) and array.dtype.kind in "iuf":
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "iufb":
+        raise TypeError(f"a Tensor holds floats, integers or booleans, not {array.dtype}")
+    array.flags.writeable = False
+    return array
+
+
+# --- the arguments of an op -------------------------------------------------------------------------------------------
+
+
+class Signature:
+    """What the signature of an op says: which of its arguments are arrays, and which of those are indices."""
+
+    def __init__(self, name: str, f: Callable[..., Any], indices: tuple[str, ...]) -> None:
+        parameters = inspect.signature(f).parameters.values()
+        self.name = name
+        self.defaults = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # concat(*parts)
+        self.is_index = [name in indices for name, _ in self.defaults]
+        self.has_indices = any(self.is_index)
+
+    def complete(self, args: tuple[Any, ...], static: dict[str, Any]) -> tuple[Any, ...]:
+        """All arrays in order, those too that were given by keyword or left out: linear(x, weight) has no bias."""
+        given, wanted = len(args), len(self.defaults)
+        if given == wanted or (given > wanted and self.variadic):
+            return args
+        if given > wanted:
+            names = ", ".join(name for name, _ in self.defaults)
+            raise TypeError(f"{self.name} takes {wanted} arrays ({names}), got {given}")
+        missing = self.defaults[given:]
+        for name, default in missing:
+            if name not in static and default is inspect.Parameter.empty:
+                raise TypeError(f"{self.name} needs {name}")
+        return args + tuple([static.pop(name, default) for name, default in missing])
+
+    def arrays(self, args: tuple[Any, ...]) -> list[Any]:
+        """The arrays that the op computes with; None for what was left out."""
+        try:  # nearly always: floating Tensors of one dtype
+            arrays = [a._data for a in args]
+            dtype = arrays[0].dtype
+            if dtype.kind == "f" and not self.has_indices and all(array.dtype is dtype for array in arrays):
+                return arrays
+        except (AttributeError, IndexError):
+            pass
+        like = _dtype_of_tensors(args)
+        if self.variadic or not self.has_indices:
+            return [_array(a, like) for a in args]
+        return [_array(a, like, index) for a, index in zip(args, self.is_index, strict=True)]
+
+
+def _dtype_of_tensors(args: Sequence[Any]) -> np.dtype[Any] | None:
+    """The dtype that raw arrays and numbers beside Tensors take; None where there is no Tensor.
+
+    Between floats it is the wider; a float comes before an integer, whatever their sizes, an integer before a boolean.
+    """
+    like: np.dtype[Any] | None = None
+    for a in args:
+        if isinstance(a, Storage) and a._data.dtype is not like:
+            dtype = a._data.dtype
+            if like is None or like.kind == dtype.kind:
+                like = dtype if like is None else np.promote_types(like, dtype)
+            else:
+                like = max(like, dtype, key=lambda dtype: "buif".index(dtype.kind))
+    if like is not None and like.kind != "f" and any(isinstance(a, float) for a in args):
+        return FLOAT32  # integers times 0.5
+    return like
+
+
+def _array(a: Any, like: np.dtype[Any] | None, index: bool = False) -> Array | None:
+    if isinstance(a, Storage):
+        array = a._data
+        if array.dtype.kind == "f" and not index:
+            return array.astype(like, copy=False)
+    elif a is None:
+        return None
+    else:
+        _no_tensors_inside(a)
+        whole = like is not None and like.kind in "iu" and type(a) is int  # NumPy says if it is too large
+        array = np.array(a, dtype=like if whole else None)
+    kind = array.dtype.kind
+    if index:
+        if kind not in "iu":
+            raise TypeError(f"indices must be integers, not {array.dtype}: use .astype(int)")
+        return array
+    if kind not in "iufb":
+        raise TypeError(f"cannot compute with {array.dtype}; Tensors hold floats, integers or booleans")
+    if kind == "b":  # masks and conditions
+        return array
+    if like is not None and like.kind == "f":
+        return array.astype(like, copy=False)
+    if isinstance(a, (np.ndarray, np.generic, Storage)) or (like is not None and kind in "iu"):
+        return array
+    return array.astype(np.float32)
+
+
+def _no_tensors_inside(a: Any) -> None:
+    if isinstance(a, (list, tuple)):
+        for item in a:
+            if isinstance(item, Storage):
+                raise TypeError(
+                    "a list of Tensors would cut them off from their graph: join them by stack([...]) or concat([...])"
+                )
+            _no_tensors_inside(item)
+
+
+# --- static arguments -------------------------------------------------------------------------------------------------
+
+
+def own(static: dict[str, Any]) -> dict[str, Any]:
+    """Static arguments that nobody else can write: VJPs keep masks and index arrays."""
+    return {key: value if type(value) in _PLAIN else _owned(value) for key, value in static.items()}
+
+
+def _owned(value: Any) -> Any:
+    if isinstance(value, (Storage, np.ndarray)):
+        return np.array(value)
+    if isinstance(value, np.generic):
+        return value.item()  # a Python number does not widen float32, np.float64(2) would
+    if isinstance(value, list):
+        return [_owned(item) for item in value]
+    return tuple(_owned(item) for item in value) if type(value) is tuple else value
+
+
+def describe(static: dict[str, Any]) -> dict[str, Any]:
+    """Static arguments as a Node keeps them: arrays among them as Constants."""
+    return {key: value if type(value) in _PLAIN else _described(value) for key, value in static.items()}
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return Constant(value.shape, value.dtype)
+    return tuple(_described(item) for item in value) if type(value) in (tuple, list) else value
+
+
+def inputs_of(args: Sequence[Any], arrays: Sequence[Any]) -> list[Node | Constant | int | float | None]:
+    """What a Node remembers of its inputs: the Nodes they came from, and no more than shapes or numbers of others."""
+    return [
+        a.node if isinstance(a, Storage) and a.node is not None
+        else a if array is None or isinstance(a, (int, float))
+        else Constant(array.shape, array.dtype)
+        for a, array in zip(args, arrays)  # noqa: B905  (strict=True costs a tenth of a small op)
+    ]  # fmt: skip
+
+
+# --- what an op gives back, and where backward starts -----------------------------------------------------------------
+
+
+def value_and_vjps(name: str, result: Any) -> tuple[Array, Any]:
+    """What an op returned, if it is a value and its VJPs."""
+    if type(result) is not tuple or len(result) != 2:
+        raise TypeError(f"the op {name} must return (y, vjp), or (y, (vjp_a, vjp_b, ...)), or (y, Joint(vjp))")
+    y, vjps = result
+    return (y if type(y) is np.ndarray else np.asarray(y)), vjps
+
+
+class Joint:
+    """Marks one VJP that returns the gradients of all inputs at once, where they share most of their work."""
+
+    __slots__ = ("vjp",)
+
+    def __init__(self, vjp: Callable[[Array], Sequence[Array | None]]) -> None:
+        self.vjp = vjp
+
+
+def one_vjp(name: str, vjps: Any, needed: list[bool]) -> Callable[[Array], Sequence[Array | None]]:
+    """One function for all inputs out of the VJPs of each. Those that nobody needs are let go: they hold arrays."""
+    if isinstance(vjps, Joint):
+        return vjps.vjp
+    if type(vjps) is not tuple:
+        vjps = (vjps,)
+    if len(vjps) != len(needed):
+        raise TypeError(
+            f"the op {name} returned {len(vjps)} VJPs for {len(needed)} arrays: it needs one for each positional "
+            f"parameter (None where there is no gradient); what is not an array goes after a `*`"
+        )
+    kept = [vjp if need else None for vjp, need in zip(vjps, needed, strict=True)]
+    return lambda grad_y: [None if vjp is None else vjp(grad_y) for vjp in kept]
+
+
+def start_of_backward(t: Storage, grad: ArrayLike | None) -> Array:
+    """The gradient that backward() starts from; an error where it cannot start."""
+    if t.node is None:
+        raise RuntimeError(
+            "backward() has nowhere to go: no input of this Tensor requires a gradient, "
+            "or it was computed under no_grad() or from detach() or .numpy()"
+        )
+    if grad is None:
+        if t.size != 1:
+            raise ValueError(
+                f"backward() starts from a scalar, not shape {t.shape}; "
+                f"take a .sum() or pass the gradient of y: y.backward(grad)"
+            )
+        return np.ones_like(t._data)
+    start = np.array(grad, dtype=t.dtype)
+    if start.shape != t.shape:
+        raise ValueError(f"backward(grad) of shape {start.shape} for a Tensor of shape {t.shape}")
+    return start
+
+
+def with_context(error: Exception, name: str, args: Sequence[Any]) -> Exception:
+    """The error an op raised, with what the op did not know: module, op and shapes."""
+    shapes = [str(a.shape) if hasattr(a, "shape") else type(a).__name__ for a in args if a is not None]
+    of = f" of {'shape' if len(shapes) == 1 else 'shapes'} {' and '.join(shapes)}" if shapes else ""
+    kind = next(k for k in (ValueError, IndexError, TypeError) if isinstance(error, k))
+    return kind(f"{in_module(state.scope)}{name}{of}: {error}")
