@@ -1,0 +1,57 @@
+"""gelu, dropout, and elementwise ops on the smallest arrays."""
+
+import math
+
+import numpy as np
+import pytest
+from agreement import leaf, pulled
+
+import minigrad
+
+pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
+
+
+def test_gelu_is_the_tanh_form():
+    x = np.linspace(-6, 6, 101)
+    expected = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    np.testing.assert_allclose(minigrad.gelu(x).data, expected, rtol=1e-13, atol=1e-16)
+
+
+def test_dropout_keeps_or_drops_and_scales_what_it_keeps():
+    x = np.random.default_rng(1).normal(size=10_000)
+    y, grad = pulled(lambda x: minigrad.dropout(x, p=0.25, rng=np.random.default_rng(0)), x, cotangent=1)
+    kept = y != 0
+    np.testing.assert_allclose(y[kept], x[kept] / 0.75, rtol=1e-6)
+    np.testing.assert_allclose(grad, kept / 0.75, rtol=1e-6)
+    assert abs(kept.mean() - 0.75) < 0.02
+    again = minigrad.dropout(x, p=0.25, rng=np.random.default_rng(0)).data
+    np.testing.assert_array_equal(again, y)
+    np.testing.assert_array_equal(minigrad.dropout(x, p=0.0, rng=np.random.default_rng(0)).data, x)
+
+
+# --- the smallest arrays -----------------------------------------------------------------------------------------
+
+ONE_INPUT = ["exp", "neg", "log", "sqrt", "tanh", "sigmoid", "relu", "gelu", "abs"]
+TWO_INPUTS = ["add", "sub", "mul", "div", "pow", "maximum", "minimum"]
+
+
+@pytest.mark.parametrize("name", ONE_INPUT + TWO_INPUTS)
+def test_elementwise_ops_take_a_single_number_and_an_empty_array(name):
+    f = getattr(minigrad, name)
+    inputs = 1 if name in ONE_INPUT else 2
+    single, *single_grads = pulled(f, *[np.array(0.5)] * inputs, cotangent=2.0)
+    row, *row_grads = pulled(f, *[np.array([0.5])] * inputs, cotangent=2.0)
+    assert single.shape == ()
+    for a, b in zip([single, *single_grads], [row, *row_grads], strict=True):
+        assert a.shape == () and a == b[0]
+    empty, *empty_grads = pulled(f, *[np.zeros((0, 3))] * inputs)
+    assert empty.shape == (0, 3) and all(g.shape == (0, 3) for g in empty_grads)
+
+
+@pytest.mark.parametrize(
+    "f", [minigrad.exp, minigrad.softmax, minigrad.layer_norm, lambda x: x @ np.ones((3, 2)), minigrad.sum]
+)
+def test_a_batch_of_nothing_is_no_error(f):
+    x = leaf(np.zeros((0, 3)))
+    f(x).sum().backward()
+    assert x.grad.shape == (0, 3)
