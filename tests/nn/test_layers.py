@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from agreement import assert_close
 from tiny import TINY, tensor
 
 from minigrad import Tensor, gelu, layer_norm, linear, relu
@@ -18,7 +19,7 @@ def test_linear_is_x_times_weight_plus_bias(rng):
     layer = Linear(3, 2, rng=rng)
     x = rng.standard_normal((4, 5, 3)).astype(np.float32)
     layer.bias.data = [1.0, 2.0]
-    np.testing.assert_allclose(layer(Tensor(x)).data, x @ layer.weight.data + layer.bias.data, rtol=1e-5, atol=1e-6)
+    assert_close(layer(Tensor(x)).data, x @ layer.weight.data + layer.bias.data, 1e-6)
     assert Linear(3, 2, bias=False, rng=rng).bias is None
 
 

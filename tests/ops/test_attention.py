@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from agreement import leaf, pulled
+from agreement import assert_close, leaf, pulled
 from attention_inputs import PAIRS, K, Q, V, both_attentions
 from score_maps import INF, NAN
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: Num
 def test_attention_scales_its_scores_by_1_over_sqrt_d_head():
     scores = Q @ K.mT / math.sqrt(4)
     weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
-    np.testing.assert_allclose(minigrad.attention_weights(Q, K).data, weights, rtol=1e-13)
-    np.testing.assert_allclose(minigrad.attention(Q, K, V).data, weights @ V, rtol=1e-12)
+    assert_close(minigrad.attention_weights(Q, K).data, weights, 1e-13)
+    assert_close(minigrad.attention(Q, K, V).data, weights @ V, 1e-13)
 
 
 @both_attentions
@@ -28,7 +28,7 @@ def test_attention_is_its_weights_times_the_values(attention, mask):
 
     fused = pulled(lambda q, k, v: attention(q, k, v, mask=mask), Q, K, V)
     for a, b in zip(fused, pulled(in_steps, Q, K, V), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-14)
+        assert_close(a, b, 1e-13)
 
 
 @both_attentions
@@ -36,10 +36,10 @@ def test_a_masked_key_equals_a_deleted_key(attention):
     kept = np.array([True, False, True, True, False])
     y, grad_q, grad_k, grad_v = pulled(lambda q, k, v: attention(q, k, v, mask=kept), Q, K, V)
     y_del, grad_q_del, grad_k_del, grad_v_del = pulled(attention, Q, K[:, kept], V[:, kept])
-    np.testing.assert_allclose(y, y_del, rtol=1e-13)
-    np.testing.assert_allclose(grad_q, grad_q_del, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(grad_k[:, kept], grad_k_del, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(grad_v[:, kept], grad_v_del, rtol=1e-12, atol=1e-15)
+    assert_close(y, y_del, 1e-13)
+    assert_close(grad_q, grad_q_del, 1e-13)
+    assert_close(grad_k[:, kept], grad_k_del, 1e-13)
+    assert_close(grad_v[:, kept], grad_v_del, 1e-13)
     np.testing.assert_array_equal(grad_k[:, ~kept], 0)
     np.testing.assert_array_equal(grad_v[:, ~kept], 0)
 
@@ -47,8 +47,8 @@ def test_a_masked_key_equals_a_deleted_key(attention):
 @both_attentions
 def test_the_order_of_keys_does_not_matter_nor_the_other_queries(attention):
     order = np.array([4, 2, 0, 1, 3])
-    np.testing.assert_allclose(attention(Q, K[:, order], V[:, order]).data, attention(Q, K, V).data, rtol=1e-12)
-    np.testing.assert_allclose(attention(Q[:, 1:2], K, V).data, attention(Q, K, V).data[:, 1:2], rtol=1e-12)
+    assert_close(attention(Q, K[:, order], V[:, order]).data, attention(Q, K, V).data, 1e-13)
+    assert_close(attention(Q[:, 1:2], K, V).data, attention(Q, K, V).data[:, 1:2], 1e-13)
 
 
 @both_attentions
@@ -111,12 +111,9 @@ def test_causal_is_the_causal_mask(attention):
         causal = pulled(lambda q, k, v, m=mask: attention(q, k, v, mask=m, causal=True), q, k, v)
         masked = pulled(lambda q, k, v, m=expected: attention(q, k, v, mask=m), q, k, v)
         for a, b in zip(causal, masked, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-16)
-        np.testing.assert_allclose(
-            minigrad.attention_weights(q, k, mask=mask, causal=True).data,
-            minigrad.attention_weights(q, k, mask=expected).data,
-            rtol=1e-13,
-        )
+            assert_close(a, b, 1e-13)
+        weights = minigrad.attention_weights(q, k, mask=mask, causal=True).data
+        assert_close(weights, minigrad.attention_weights(q, k, mask=expected).data, 1e-13)
 
 
 @both_attentions
@@ -149,7 +146,7 @@ def test_large_batches_are_worked_through_in_parts_with_the_same_result():
             lambda q, k, v, i=i: minigrad.attention(q, k, v, mask=lengths[i]), q[i], k[i], v[i], cotangent=upstream[i]
         )
         for a, b in zip(together, alone, strict=True):
-            np.testing.assert_allclose(a[i], b, rtol=2e-5, atol=2e-6)
+            assert_close(a[i], b, 5e-6)
 
 
 # --- heads and blocks --------------------------------------------------------------------------------------------
@@ -172,13 +169,11 @@ def test_heads_attend_each_with_its_own_features():
     q, k, v = (np.random.default_rng(i).normal(size=(2, 5, 6)) for i in range(3))
     together = minigrad.attention(q, k, v, n_heads=2, causal=True).data
     for head in (np.s_[..., :3], np.s_[..., 3:]):
-        np.testing.assert_allclose(
-            together[head], minigrad.attention(q[head], k[head], v[head], causal=True).data, rtol=1e-13
-        )
+        assert_close(together[head], minigrad.attention(q[head], k[head], v[head], causal=True).data, 1e-13)
 
 
 @pytest.mark.parametrize("length", [63, 64, 65, 130])
 def test_causal_blocks_of_queries_are_the_whole(length):
     q, k, v = (np.random.default_rng(i).normal(size=(2, length, 4)) for i in range(3))
     masked = minigrad.attention(q, k, v, mask=minigrad.causal_mask(length)).data
-    np.testing.assert_allclose(minigrad.attention(q, k, v, causal=True).data, masked, rtol=1e-12, atol=1e-14)
+    assert_close(minigrad.attention(q, k, v, causal=True).data, masked, 1e-13)

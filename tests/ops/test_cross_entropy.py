@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from agreement import pulled
+from agreement import assert_close, pulled
 from score_maps import INF, NAN, SCORES
 
 import minigrad
@@ -36,15 +36,15 @@ def test_ignoring_equals_deleting(smoothing, behind):
     loss = functools.partial(minigrad.cross_entropy, label_smoothing=smoothing)
     y, grad = pulled(lambda x: loss(x, TARGETS, ignore_index=4), scores, cotangent=1)
     y_deleted, grad_deleted = pulled(lambda x: loss(x, TARGETS[~ignored]), scores[~ignored], cotangent=1)
-    np.testing.assert_allclose(y, y_deleted, rtol=1e-14)
-    np.testing.assert_allclose(grad[~ignored], grad_deleted, rtol=1e-14)
+    assert_close(y, y_deleted, 1e-14)
+    assert_close(grad[~ignored], grad_deleted, 1e-14)
     np.testing.assert_array_equal(grad[ignored], 0)
 
 
 def test_cross_entropy_is_the_negative_log_softmax_of_the_target():
     y, grad = pulled(lambda x: minigrad.cross_entropy(x, TARGETS, reduction="none"), SCORES, cotangent=1)
-    np.testing.assert_allclose(y, -minigrad.log_softmax(SCORES).data[np.arange(4), TARGETS], rtol=1e-14)
-    np.testing.assert_allclose(grad, minigrad.softmax(SCORES).data - np.eye(5)[TARGETS], rtol=1e-13, atol=1e-16)
+    assert_close(y, -minigrad.log_softmax(SCORES).data[np.arange(4), TARGETS], 1e-14)
+    assert_close(grad, minigrad.softmax(SCORES).data - np.eye(5)[TARGETS], 1e-14)
     np.testing.assert_allclose(minigrad.cross_entropy(SCORES, TARGETS).item(), y.mean(), rtol=1e-14)
 
 
