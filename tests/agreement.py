@@ -28,3 +28,14 @@ def assert_close(actual, expected, tolerance, *, scale=None, what=""):
         finite = np.abs(expected)[np.isfinite(expected)]
         scale = finite.max(initial=0.0)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale, err_msg=what)
+
+
+def assert_all_close(actual, expected, tolerance):
+    """A value and its gradients: differences are at most `tolerance` times the largest number among all of them.
+
+    A gradient that is 0 in mathematics, as that of a score which has all the weight, consists of rounding errors alone.
+    """
+    largest = max(np.abs(e)[np.isfinite(e)].max(initial=0.0) for e in expected)
+    for a, e in zip(actual, expected, strict=True):
+        assert a.dtype == e.dtype and a.shape == e.shape
+        assert_close(a, e, tolerance, scale=largest)

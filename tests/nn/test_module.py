@@ -62,6 +62,15 @@ def test_a_shared_module_counts_once(rng):
     assert len(Sequential(layer, relu, layer).parameters()) == 2
 
 
+def test_a_shared_module_is_walked_once_under_its_first_name(rng):
+    layer = Linear(3, 3, rng=rng)
+    inner = Sequential(layer)
+    model = Sequential(layer, inner, relu, inner)
+    assert [name for name, _ in model.named_modules()] == ["", "layers.0", "layers.1"]
+    assert model.modules() == [model, layer, inner]
+    assert len(repr(model).splitlines()) == 3
+
+
 def test_equal_values_are_not_the_same_parameter():
     model = Sequential(LayerNorm(4), LayerNorm(4))
     assert len(model.parameters()) == 4

@@ -17,6 +17,18 @@ def test_gelu_is_the_tanh_form():
     assert_close(minigrad.gelu(x).data, expected, 1e-14)
 
 
+@pytest.mark.parametrize("size", [1, 32_767, 32_768, 32_769, 70_000])  # worked through 32,768 at a time
+def test_gelu_of_many_numbers_is_gelu_of_each(size):
+    x, u = np.random.default_rng(0).normal(0, 3, size), np.random.default_rng(1).normal(size=size)
+    y, grad = pulled(minigrad.gelu, x, cotangent=u)
+    parts = [
+        pulled(minigrad.gelu, x[i : i + 1000], cotangent=u[i : i + 1000])  # each far smaller than a piece
+        for i in range(0, size, 1000)
+    ]
+    assert_close(y, np.concatenate([part[0] for part in parts]), 1e-14)
+    assert_close(grad, np.concatenate([part[1] for part in parts]), 1e-14)
+
+
 def test_dropout_keeps_or_drops_and_scales_what_it_keeps():
     x = np.random.default_rng(1).normal(size=10_000)
     y, grad = pulled(lambda x: minigrad.dropout(x, p=0.25, rng=np.random.default_rng(0)), x, cotangent=1)

@@ -121,3 +121,11 @@ def test_causal_mask_and_length_mask():
 def test_a_score_of_minus_infinity_is_a_masked_score(name):
     y = minigrad.OPS[name](np.array([[-np.inf, 0.0, 0.0], [-np.inf] * 3])).data
     assert y[0, 0] == 0 and y[0].sum() == pytest.approx(1) and not y[1].any()
+
+
+def test_a_score_of_plus_infinity_is_not_masked():
+    scores = np.array([[0.0, INF, 0.0]])
+    np.testing.assert_array_equal(minigrad.uniform(scores).data, np.full((1, 3), 1 / 3))
+    np.testing.assert_array_equal(minigrad.hardmax(scores).data, [[0, 1, 0]])
+    assert_close(minigrad.sigmoid_normalize(scores).data, [[0.25, 0.5, 0.25]], 1e-14)  # sigmoids 1/2, 1 and 1/2
+    assert np.isnan(minigrad.sum_normalize(scores).data[0, 1])  # inf/inf: shown, not left out

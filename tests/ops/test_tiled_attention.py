@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from agreement import assert_close
+from agreement import assert_all_close
 
 import minigrad as mg
 
@@ -26,8 +26,7 @@ def value_and_gradients(f, tensors):
 
 
 def assert_same(tiled, plain, tensors, tolerance=1e-13):
-    for a, b in zip(value_and_gradients(tiled, tensors), value_and_gradients(plain, tensors), strict=True):
-        assert_close(a, b, tolerance)
+    assert_all_close(value_and_gradients(tiled, tensors), value_and_gradients(plain, tensors), tolerance)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -98,6 +97,13 @@ def test_the_window_mask_reaches_as_far_on_both_sides():
     np.testing.assert_array_equal(mg.window_mask(4, 2), expected)
     np.testing.assert_array_equal(mg.window_mask(3, 1), np.eye(3, dtype=bool))
     assert mg.window_mask(4, 9).all()
+
+
+def test_a_window_of_1_sees_the_position_itself_alone():
+    q, k, v = sequences(5)
+    for causal in (False, True):
+        np.testing.assert_array_equal(mg.tiled_attention(q, k, v, window=1, causal=causal, tile=2).data, v.data)
+    np.testing.assert_array_equal(mg.attention(q, k, v, mask=mg.window_mask(5, 1)).data, v.data)
 
 
 def peak(f, n):
