@@ -14,7 +14,7 @@ def test_a_second_backward_raises_and_says_why():
     y = exp(x).sum()
     y.backward()
     first = x.grad.copy()
-    with pytest.raises(RuntimeError, match=r"already gone through \w+.*retain_graph=True"):
+    with pytest.raises(RuntimeError, match=r"already gone through \w+.* freed .*forward pass again.*retain_graph=True"):
         y.backward()
     np.testing.assert_array_equal(x.grad, first)
 
@@ -111,15 +111,6 @@ def test_backward_with_a_gradient_of_another_shape_is_refused(shape):
         y.backward(np.ones(shape))
     assert str(caught.value) == f"backward(grad) of shape {shape} for a Tensor of shape (2, 3)"
     y.backward(np.ones((2, 3)))
-
-
-def test_backward_twice_says_why_not_and_how_to():
-    t = leaf(np.ones(3))
-    y = (t * t).sum()
-    y.backward()
-    with pytest.raises(RuntimeError, match=r"already gone through .* freed .*forward pass again.*retain_graph=True"):
-        y.backward()
-    np.testing.assert_array_equal(t.grad, 2)
 
 
 @pytest.mark.parametrize(

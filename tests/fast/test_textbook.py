@@ -1,6 +1,7 @@
 """`with textbook()`: pages run instead of kernels, inside the block, on this thread, and nowhere else."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -55,11 +56,8 @@ def test_textbook_ends_with_its_block_also_after_an_error(kernel_runs):
 
 
 def in_thread(f):
-    result = []
-    thread = threading.Thread(target=lambda: result.append(f()))
-    thread.start()
-    thread.join()
-    return result[0]
+    with ThreadPoolExecutor(1) as another:
+        return another.submit(f).result()
 
 
 def test_textbook_is_each_threads_own(kernel_runs):
