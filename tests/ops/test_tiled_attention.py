@@ -5,14 +5,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from agreement import assert_all_close
 
 import minigrad as mg
-
-rng = np.random.default_rng(0)
 
 
 def sequences(n, *, lead=(), d=8, n_keys=None, dtype=np.float64):
     """q, k and v as leaves."""
+    rng = np.random.default_rng(n)
     shapes = [(*lead, n, d), (*lead, n_keys or n, d), (*lead, n_keys or n, d + 1)]
     return [mg.Tensor(rng.normal(size=shape).astype(dtype), requires_grad=True) for shape in shapes]
 
@@ -25,9 +25,8 @@ def value_and_gradients(f, tensors):
     return [y.data, *(t.grad.copy() for t in tensors)]
 
 
-def assert_same(tiled, plain, tensors, **tolerance):
-    for a, b in zip(value_and_gradients(tiled, tensors), value_and_gradients(plain, tensors), strict=True):
-        np.testing.assert_allclose(a, b, **(tolerance or {"rtol": 1e-11, "atol": 1e-13}))
+def assert_same(tiled, plain, tensors, tolerance=1e-13):
+    assert_all_close(value_and_gradients(tiled, tensors), value_and_gradients(plain, tensors), tolerance)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -55,7 +54,7 @@ def test_a_window_is_the_window_mask(window, causal, tile):
 
 @pytest.mark.parametrize("shape", [(9,), (7, 9), (2, 1, 9), (2, 7, 1), (2, 7, 9)])
 def test_any_mask_is_the_mask_of_attention(shape):
-    mask = rng.random(shape) < 0.5
+    mask = np.random.default_rng(1).random(shape) < 0.5
     mask[..., 2:5] = False  # a tile of which nothing is left
     tensors = sequences(7, lead=(2,), n_keys=9)
     assert_same(
@@ -64,7 +63,7 @@ def test_any_mask_is_the_mask_of_attention(shape):
 
 
 def test_mask_causal_and_window_hold_together():
-    mask = rng.random((2, 12, 12)) < 0.6
+    mask = np.random.default_rng(1).random((2, 12, 12)) < 0.6
     tensors = sequences(12, lead=(2,))
     assert_same(
         lambda *qkv: mg.tiled_attention(*qkv, mask=mask, causal=True, window=4, tile=5),
@@ -85,7 +84,7 @@ def test_the_maximum_may_rise_from_tile_to_tile():
 
 def test_float32_agrees_to_rounding_on_a_long_sequence():
     tensors = sequences(1000, d=32, dtype=np.float32)
-    assert_same(mg.tiled_attention, mg.attention, tensors, rtol=2e-3, atol=2e-6)
+    assert_same(mg.tiled_attention, mg.attention, tensors, 1e-5)
 
 
 def test_the_window_mask_reaches_as_far_on_both_sides():
@@ -98,6 +97,13 @@ def test_the_window_mask_reaches_as_far_on_both_sides():
     np.testing.assert_array_equal(mg.window_mask(4, 2), expected)
     np.testing.assert_array_equal(mg.window_mask(3, 1), np.eye(3, dtype=bool))
     assert mg.window_mask(4, 9).all()
+
+
+def test_a_window_of_1_sees_the_position_itself_alone():
+    q, k, v = sequences(5)
+    for causal in (False, True):
+        np.testing.assert_array_equal(mg.tiled_attention(q, k, v, window=1, causal=causal, tile=2).data, v.data)
+    np.testing.assert_array_equal(mg.attention(q, k, v, mask=mg.window_mask(5, 1)).data, v.data)
 
 
 def peak(f, n):

@@ -1,0 +1,136 @@
+"""Calling backward(): once and again, what it starts from, and what it refuses."""
+
+import numpy as np
+import pytest
+from agreement import leaf
+
+import minigrad
+from minigrad import Tensor, no_grad
+from minigrad.ops.elementwise import exp, tanh
+
+
+def test_a_second_backward_raises_and_says_why():
+    x = leaf([1.0, 2.0])
+    y = exp(x).sum()
+    y.backward()
+    first = x.grad.copy()
+    with pytest.raises(RuntimeError, match=r"already gone through \w+.* freed .*forward pass again.*retain_graph=True"):
+        y.backward()
+    np.testing.assert_array_equal(x.grad, first)
+
+
+def test_a_backward_through_a_half_used_graph_raises_before_it_adds_anything():
+    x, other = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    shared = exp(x)
+    shared.sum().backward()
+    x.grad = None
+    y = (tanh(other) * shared).sum()
+    with pytest.raises(RuntimeError, match="already gone through exp"):
+        y.backward()
+    assert x.grad is None and other.grad is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_retain_graph_doubles_the_leaves_to_the_bit(dtype):
+    rng = np.random.default_rng(0)
+    a, b = leaf(rng.normal(size=(3, 4)), dtype), leaf(rng.normal(size=4), dtype)
+    h = tanh(a * b + a)
+    y = (h * h / (exp(b) + 1) + h).sum()
+    y.backward(retain_graph=True)
+    first = [a.grad.copy(), b.grad.copy()]
+    y.backward()
+    np.testing.assert_array_equal(a.grad, 2 * first[0])
+    np.testing.assert_array_equal(b.grad, 2 * first[1])
+    with pytest.raises(RuntimeError, match="already gone through"):  # this time it was not kept
+        y.backward()
+
+
+def test_two_losses_may_share_what_was_retained():
+    x = leaf(2.0)
+    shared = x * x
+    shared.backward(retain_graph=True)
+    (shared * 3).backward()
+    assert x.grad == 4 + 12
+
+
+def test_gradients_accumulate_until_zeroed():
+    x = leaf([1.0, 2.0])
+    for times in (1, 2, 3):
+        (x * x).sum().backward()
+        np.testing.assert_array_equal(x.grad, times * np.array([2.0, 4.0]))
+    x.grad = None
+    (x * x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2, 4])
+
+
+def test_backward_takes_the_gradient_to_start_from():
+    x = leaf([1.0, 2.0, 3.0])
+    (x * x).backward(np.array([1.0, 0.0, -1.0]))
+    np.testing.assert_array_equal(x.grad, [2, 0, -6])
+
+
+def test_one_element_is_scalar_enough():
+    x = leaf([[3.0]])
+    (x * x).backward()
+    np.testing.assert_array_equal(x.grad, [[6]])
+
+
+def test_gradients_are_nobody_elses_memory():
+    a, b, start = leaf([1.0, 2.0]), leaf([3.0, 4.0]), np.array([1.0, 1.0])
+    (a + b).backward(start)  # add hands the same array on to both
+    a.grad *= 100
+    start[:] = 7
+    np.testing.assert_array_equal(b.grad, [1, 1])
+    b.grad = given = np.array([5.0, 6.0])
+    given[:] = 0
+    np.testing.assert_array_equal(b.grad, [5, 6])
+
+
+def test_grad_of_what_was_computed_says_where_to_look():
+    y = leaf(1.0) * 2
+    with pytest.raises(RuntimeError, match=r"computed by mul.*gradients stay only on leaves.*record"):
+        _ = y.grad
+
+
+# --- what backward refuses ---------------------------------------------------------------------------------------
+
+
+def test_backward_from_more_than_one_number_says_how_to_make_it_one():
+    y = leaf(np.ones((2, 3))) * 2
+    with pytest.raises(
+        ValueError, match=r"starts from a scalar, not shape \(2, 3\); take a \.sum\(\) or pass the grad"
+    ):
+        y.backward()
+    y.sum().backward()  # and nothing was used up
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 1), (3, 2), ()])
+def test_backward_with_a_gradient_of_another_shape_is_refused(shape):
+    y = leaf(np.ones((2, 3))) * 2
+    with pytest.raises(ValueError) as caught:
+        y.backward(np.ones(shape))
+    assert str(caught.value) == f"backward(grad) of shape {shape} for a Tensor of shape (2, 3)"
+    y.backward(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda t: t.detach().sum(),
+        lambda t: Tensor(t.numpy()).sum(),
+        lambda t: minigrad.sum(np.exp(t.numpy())),
+        lambda t: Tensor(1.0),
+    ],
+)
+def test_backward_where_nothing_requires_a_gradient_says_why(make):
+    with pytest.raises(RuntimeError, match=r"nowhere to go: no input.*requires a gradient.*no_grad.*detach.*numpy"):
+        make(leaf(np.ones(3))).backward()
+
+
+def test_backward_of_what_was_computed_under_no_grad_says_so():
+    with no_grad():
+        y = leaf(np.ones(3)).sum()
+        with pytest.raises(RuntimeError, match=r"computed under no_grad\(\)"):
+            y.backward()
+    with pytest.raises(RuntimeError, match=r"computed under no_grad\(\)"):
+        y.backward()
