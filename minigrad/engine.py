@@ -583,7 +583,10 @@ def _with_context(error: Exception, name: str, args: Sequence[Any]) -> Exception
 def backward(root: Node, grad: Array, retain_graph: bool = False) -> None:
     """Pull `grad` back from `root` to the leaves: reverse-mode differentiation, all of it."""
     pending = {root: grad}  # what has arrived at a Node so far
-    for node in newest_first(root):
+    nodes = newest_first(root)
+    for node in nodes:
+        check_usable(node)
+    for node in nodes:
         arrived = pending.pop(node, None)  # the newest: every use of it has already been pulled back
         if arrived is None:
             continue
@@ -600,27 +603,29 @@ def backward(root: Node, grad: Array, retain_graph: bool = False) -> None:
 
 
 def newest_first(root: Node) -> list[Node]:
-    """All Nodes `root` was computed from, newest first, which is a topological order. Raises if one can't be used."""
+    """All Nodes that `root` was computed from and itself, newest first: outputs before inputs."""
     seen, stack = {root}, [root]
     while stack:
-        node = stack.pop()
-        if node.op is not None and node.vjps is None:
-            raise RuntimeError(
-                f"backward() has already gone through {node.op} and freed what it needs: run the forward pass again, "
-                f"or keep it with backward(retain_graph=True)"
-            )
-        for leaf, version in node.versions:
-            if leaf.version != version:
-                raise RuntimeError(
-                    f"{f'in {node.scope}: ' if node.scope else ''}{node.op} used {leaf.name or 'a leaf'} of shape "
-                    f"{leaf.shape}, which was changed after the forward pass: its gradient would be wrong. "
-                    f"Run the forward pass again before backward()"
-                )
-        for parent in node.inputs:
+        for parent in stack.pop().inputs:
             if isinstance(parent, Node) and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
     return sorted(seen, key=lambda node: node.created, reverse=True)
+
+
+def check_usable(node: Node) -> None:
+    if node.op is not None and node.vjps is None:
+        raise RuntimeError(
+            f"backward() has already gone through {node.op} and freed what it needs: run the forward pass again, "
+            f"or keep it with backward(retain_graph=True)"
+        )
+    for leaf, version in node.versions:
+        if leaf.version != version:
+            raise RuntimeError(
+                f"{f'in {node.scope}: ' if node.scope else ''}{node.op} used {leaf.name or 'a leaf'} of shape "
+                f"{leaf.shape}, which was changed after the forward pass: its gradient would be wrong. "
+                f"Run the forward pass again before backward()"
+            )
 
 
 def pull_back(node: Node, grad: Array) -> list[Array | None]:
