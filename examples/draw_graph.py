@@ -17,7 +17,7 @@ import numpy as np
 import minigrad as mg
 import story
 from minigrad import nn, viz
-from minigrad.engine import in_scope
+from minigrad.tensors.modes import in_scope
 from minigrad.viz import layout
 
 WORDS = ["my", "grandmother", "bakes", "incredible", "cookies"]
@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = story.parse(story.flags(__doc__, seeds=0), argv)
     written: list[Path] = []
     tape, loss = block()
-    with layout.the_same_everywhere():
+    with layout.reproducible():
         for name, picture in pictures().items():
             picture.save(args.out / f"{name}.dot")
             written.append(picture.save(args.out / f"{name}.svg"))

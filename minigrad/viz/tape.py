@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from minigrad.debug.diagnose import Explanation, explain
 from minigrad.debug.recording import Recording
-from minigrad.engine import Tensor, watch
+from minigrad.engine import Tensor
+from minigrad.tensors.modes import watch
 
 
 class Tape(Recording):

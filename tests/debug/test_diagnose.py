@@ -11,7 +11,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn, viz
 from minigrad.debug.diagnose import explain_grad, first_bad_value
-from minigrad.engine import in_scope
+from minigrad.tensors.modes import in_scope
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 import diagnose_gradients

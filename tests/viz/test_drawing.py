@@ -8,8 +8,11 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, viz
-from minigrad.engine import in_scope
-from minigrad.viz.folding import history, norm, op_title, sketch
+from minigrad.debug.recording import norm
+from minigrad.tensors.modes import in_scope
+from minigrad.viz.boxes import sketch
+from minigrad.viz.history import history
+from minigrad.viz.words import op_title
 
 NEURON = r"""
 digraph {
