@@ -1,7 +1,7 @@
 """A computation graph as a picture: `viz.graph(loss)`.
 
-Top down, one box for each op together with its output, a frame around each opened module, a single box for a folded
-one. Written as DOT, the language of Graphviz; `layout.py` turns that into SVG.
+It runs from top to bottom. An op and its output are one box, an opened module is a frame, a folded module is one box.
+The picture is written in DOT, the language of Graphviz; `layout.py` turns that into SVG.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEXT, MUTED, EDGE, CUT = "#1f2933", "#52606d", "#8793a0", "#d62f1f"
 
 MOVES = {"reshape", "transpose", "swapaxes", "broadcast_to"}  # the numbers are those of the box before
 
-# Verdana, because its letters are as wide in every layout engine; Helvetica's text spills over the boxes.
+# Verdana, because its letters are equally wide in every layout engine. In Helvetica, text spills over the boxes.
 HEAD = f"""\
 digraph {{
   graph [rankdir=DIRECTION nodesep=0.25 ranksep=0.3 fontname=Verdana fontsize=10 bgcolor=white pad=0.15]
@@ -47,7 +47,7 @@ def graph(t: Tensor, depth: int = 1, *, tape: Recording | None = None, direction
             is red and dashed where the gradient going back is exactly 0, grey and dotted where none ever came.
         direction: "TB" from top to bottom, "LR" from left to right.
 
-    Raises ValueError for a Tensor without a graph, or a recording whose last backward pass was that of another.
+    Raises ValueError for a Tensor without a graph, or a recording whose last backward pass started elsewhere.
     """
     if direction not in ("TB", "LR"):
         raise ValueError(f"direction is 'TB' (top to bottom) or 'LR' (left to right), not {direction!r}")

@@ -11,7 +11,7 @@ from minigrad.viz.words import shape_text
 
 
 def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
-    """What `t` was computed from, a line for each op or folded module in the order they ran, modules indented.
+    """What `t` was computed from: a line for each op or folded module, in the order they ran. Modules are indented.
 
         a          3       leaf
         b          3       input
@@ -22,7 +22,7 @@ def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
         depth: how many levels of modules are opened, as in `graph`.
         tape: a recording of this step. It adds values and gradients, and marks where the gradient is exactly 0.
 
-    Raises ValueError for a Tensor without a graph, or a recording whose last backward pass was that of another.
+    Raises ValueError for a Tensor without a graph, or a recording whose last backward pass started elsewhere.
     """
     s = sketch_of(t, depth, tape)
     names = _names(s)

@@ -97,7 +97,7 @@ def mean_and_spread(a: Array) -> tuple[float, float]:
 
 
 def bad_text(a: Array) -> str:
-    """ "3 nan, 1 inf", or "" where all is finite."""
+    """ "3 of 64 nan, 1 of 64 inf", or "" where all is finite."""
     if a.dtype.kind != "f" or np.isfinite(a).all():
         return ""
     counts = {"nan": int(np.isnan(a).sum()), "inf": int(np.isinf(a).sum())}
