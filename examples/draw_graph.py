@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = story.parse(story.flags(__doc__, seeds=0), argv)
     written: list[Path] = []
     tape, loss = block()
-    with layout.the_same_everywhere():
+    with layout.reproducible():
         for name, picture in pictures().items():
             picture.save(args.out / f"{name}.dot")
             written.append(picture.save(args.out / f"{name}.svg"))

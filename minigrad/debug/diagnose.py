@@ -5,27 +5,26 @@
     with first_bad_value():
         train()            # stops at the first op that makes a nan or inf
 
-Both are observers (`engine.watch`): where they are not used, they cost nothing.
+`explain_grad` records one step and looks through the recording. How nan and inf are found is in `bad_values.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minigrad.debug.recording import Array, Event, Line, Recording, recording_of, user_line
-from minigrad.engine import Leaf, Node, Tensor
-from minigrad.tensors.modes import Observer, current_scope, watch
+from minigrad.debug.bad_values import finite, first_bad, kind, share
+from minigrad.debug.bad_values import first_bad_value as first_bad_value
+from minigrad.debug.recording import Event, Recording, inside, norm, recording_of
+from minigrad.engine import Leaf, Node, Tensor, newest_first
 
-# A gradient is called tiny if its norm is less than this part of the largest on its way from the loss, or if some op on
-# the way passes on less than this part (later ones may scale it up again, but what was lost to rounding is lost).
+# A gradient is tiny if its norm is less than this part of the largest on its way from the loss; or if some op on the
+# way passes on less than this part. Later ops may scale it up again, but what was lost to rounding stays lost.
 TINY = 1e-4
 
 
@@ -43,28 +42,29 @@ class Explanation:
 
 
 def explain_grad(f: Callable[[], Tensor], parameter: Tensor) -> Explanation:
-    """Say why the gradient of `parameter` is what it is, in one paragraph.
+    """Say in one paragraph why the gradient of `parameter` is what it is.
 
     Arguments:
-        f: builds the loss, a scalar. It is run once, forward and backward; `.grad` stays as it was.
-        parameter: the leaf that is asked about.
+        f: builds the loss, a scalar. It is run once, forward and backward; every `.grad` stays as it was.
+        parameter: the leaf in question.
 
     Raises TypeError where f is not a function that returns a Tensor.
 
-    The verdict is one of
-        not reached    there is no way back from the loss; where it was cut
-        zero           exactly 0 in all elements, and the op that blocked it
-        tiny           less than 1e-4 of the largest gradient on the way, or of what went into some op there, and
-                       the op that shrank it most
-        nan            some element, or the loss, is nan or inf, and where the first one appeared
-        healthy        none of these; the norms along the way
+    The verdict is one of five, and each is found in its own way:
+        not reached    No gradient came. Follow what was computed from the parameter, to see where it left the graph.
+        zero           The gradient is exactly 0. Find the ops that got a gradient and sent back nothing but zeros.
+        tiny           Go back from the loss along the largest contributions. Less than 1e-4 of the largest gradient
+                       there is left at the end, or some op passed on less than 1e-4 of what it got. Name the op that
+                       passed on the least.
+        nan            Find the first op, forward and then backward, that made a nan or inf out of finite numbers.
+        healthy        None of these: the norms along the way from the loss.
     """
     recording, loss = recording_of(f)
     return _explain(recording, parameter, loss.node)
 
 
 def explain(recording: Recording, parameter: Tensor) -> Explanation:
-    """The same for what was recorded: `tape.explain(parameter)`. Raises RuntimeError where there was no backward."""
+    """The same for a recorded step: `tape.explain(parameter)`. Raises RuntimeError where no backward was recorded."""
     if recording.root is None:
         raise RuntimeError("there is no backward pass in this recording: call loss.backward() inside the `with`")
     found = _explain(recording, parameter, recording.root)
@@ -89,100 +89,85 @@ def _explain(recording: Recording, parameter: Tensor, root: Node | None) -> Expl
     assert root is not None
     if leaf is root:
         told = f"{who} is where backward() started: its gradient is the one that was given there"
-        return Explanation("healthy", f"healthy: {told}, of norm {_norm(grad):.3g}.")
+        return Explanation("healthy", f"healthy: {told}, of norm {norm(grad):.3g}.")
     if any(node not in recording.calls for node in _between(leaf, root)):
         raise RuntimeError("a part of the forward pass ran outside the recording: put it inside the `with` as well")
-    if not np.isfinite(grad).all():
-        told = f"{_kind(grad)}: in the gradient of {who} {_share(grad)}."
-        return Explanation("nan", f"{told} {_first_bad(recording)}")
-    if not np.isfinite(recording.values[root]).all():
-        told = f"{_kind(recording.values[root])}: the gradient of {who} is finite, but the loss is not."
-        return Explanation("nan", f"{told} {_first_bad(recording)}")
+    if not finite(grad):
+        told = f"{kind(grad)}: in the gradient of {who} {share(grad)}."
+        return Explanation("nan", f"{told} {first_bad(recording)}")
+    loss = recording.values[root]
+    if not finite(loss):
+        told = f"{kind(loss)}: the gradient of {who} is finite, but the loss is not."
+        return Explanation("nan", f"{told} {first_bad(recording)}")
     if not grad.any():
         told = f"exactly zero: the gradient of {who} is 0 in all elements."
         return Explanation("zero", f"{told} {_blocked(leaf, root, recording)}")
+    return _tiny_or_healthy(who, leaf, root, recording)
 
-    way = _way(leaf, root, recording)
-    norms = [_norm(recording.grads[node]) for node in way]
-    along = f"Norms on the way back: {_along(way, norms)}."
-    told = f"the gradient of {who} has norm {norms[-1]:.3g}"
-    shrinks = [b / a for a, b in itertools.pairwise(norms)]
-    if norms[-1] < TINY * max(norms) or min(shrinks) < TINY:
-        worst = int(np.argmin(shrinks))
-        lost = f"Most is lost in {_op_text(recording.calls[way[worst]])}, which passes on {shrinks[worst]:.1e} of it"
-        lost += _saturated(way[worst], recording)
-        return Explanation("tiny", f"tiny: {told}, {norms[-1] / max(norms):.1e} of the largest. {lost}. {along}")
-    told += f", its values {_norm(recording.values[leaf]):.3g}."
-    return Explanation("healthy", f"healthy: {told} {along}")
+
+def _who(leaf: Node, recording: Recording) -> str:
+    name = f"the output of `{leaf.op}`" if leaf.op else "this leaf"
+    if isinstance(leaf, Leaf) and leaf.name:
+        name = f"`{leaf.name}`"
+    users = [event for event in recording.events if any(_is(a, leaf) for a in event.args)]
+    return f"{name}{inside(users[0].scope if users else '')} of shape {leaf.shape}"
+
+
+def _is(a: Any, leaf: Node) -> bool:
+    return isinstance(a, Tensor) and (a.node is leaf or a.leaf is leaf)
+
+
+def _between(leaf: Node, root: Node) -> list[Node]:
+    """All Nodes on a way from the leaf to the root, newest first, without the leaf."""
+    reached, between = {leaf}, []
+    for node in reversed(newest_first(root)):
+        if not reached.isdisjoint(node.parents):
+            reached.add(node)
+            between.append(node)
+    return between[::-1]
 
 
 # --- not reached -------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Cut:
-    how: str
-    event: Event
-
-
 def _not_reached(who: str, leaf: Node, root: Node | None, recording: Recording) -> str:
-    """Follow what was computed from the leaf, in the graph and where it left the graph."""
-    alive: dict[Node, Event | None] = {leaf: None}
-    cuts: list[_Cut] = []
-    beyond: dict[Any, set[int]] = {}  # memory or Node -> the cuts behind which its numbers come from the leaf
-    for event in recording.events:
-        from_cuts: set[int] = set()
-        alive_in = [a for a in event.args if isinstance(a, Tensor) and a.node in alive]
-        for a in event.args:
-            in_graph = isinstance(a, Tensor) and a.node is not None
-            from_cuts |= beyond.get(a.node if in_graph else _memory(a), set())
-        if event.result is None:
-            if alive_in:
-                cuts.append(_Cut(event.name, event))
-                beyond.setdefault(_memory(event.args[0]), set()).add(len(cuts) - 1)
-            continue
-        if alive_in and event.result.node is not None:
-            alive[event.result.node] = event
-        elif alive_in:
-            cuts.append(_Cut("no_grad()", event))
-            from_cuts.add(len(cuts) - 1)
-        if from_cuts:
-            key = event.result.node if event.result.node is not None else _memory(event.result)
-            beyond.setdefault(key, set()).update(from_cuts)
-
-    guilty = [cuts[i] for i in sorted(beyond.get(root, set()))] if root is not None else []
-    guilty = guilty or cuts
-    if root is not None and root in alive:
+    ways = _ways_from(leaf, recording)
+    to_root = ways.get(root, set())
+    if root is not None and None in to_root:
         return f"{who} is part of the graph, but {_no_way(leaf, root, recording)}"
-    if guilty:
-        return f"{who} was cut off from the loss by {'; and by '.join(_cut_text(cut) for cut in guilty[-3:])}."
-    if len(alive) > 1:
-        last = list(alive.values())[-1]
-        assert last is not None
-        return f"{who} was used, but no op that leads to the loss took the result (last: {_op_text(last)})."
+    guilty = to_root or set().union(*ways.values())
+    cuts = [event for event in recording.events if event in guilty]
+    if cuts:
+        return f"{who} was cut off from the loss by {'; and by '.join(map(_cut_text, cuts[-3:]))}."
+    used_by = [node for node in recording.calls if node in ways]
+    if used_by:
+        last = recording.calls[used_by[-1]]
+        return f"{who} was used, but no op that leads to the loss took the result (last: {last})."
     return f"{who} was used by no op. Was its .data taken, or a copy made with Tensor(...)?"
 
 
-def _no_way(leaf: Node, root: Node, recording: Recording) -> str:
-    for node in _between(leaf, root):
-        for i, source in enumerate(node.inputs):
-            if node in recording.contributions and isinstance(source, Node) and source not in recording.grads:
-                return f"{_op_text(recording.calls[node])} gives no gradient to its input {i}."
-    return "the last backward pass did not come by."
+def _ways_from(leaf: Node, recording: Recording) -> dict[Any, set[Event | None]]:
+    """For each Node or array computed from the leaf: the cuts on the ways there, and None if a way has no cut."""
+    ways: dict[Any, set[Event | None]] = {leaf: {None}}
+    for event in recording.events:
+        here = set().union(*(ways.get(_place(a), set()) for a in event.args))
+        if not here:
+            continue
+        leaves_the_graph = event.result is None or event.result.node is None
+        if None in here and leaves_the_graph:
+            here = here - {None} | {event}
+        there = _memory(event.args[0]) if event.result is None else _place(event.result)
+        ways.setdefault(there, set()).update(here)
+    return ways
 
 
-def _cut_text(cut: _Cut) -> str:
-    if cut.how == "no_grad()":
-        return f"no_grad(), under which {_op_text(cut.event)} ran{_at(cut.event.line)}"
-    (tensor,) = cut.event.args
-    of = f"of the output of `{tensor.node.op}`" if tensor.node is not None and tensor.node.op else "of the leaf itself"
-    inside = f" in `{cut.event.scope}`" if cut.event.scope else ""
-    made = {"numpy()": " (it makes a raw array)", "item()": " (it makes a Python number)"}.get(cut.how, "")
-    return f"{cut.how} {of}{made}{inside}{_at(cut.event.line)}"
+def _place(a: Any) -> Any:
+    """Where the numbers of an argument are: at a Node of the graph, or outside, in some memory."""
+    return a.node if isinstance(a, Tensor) and a.node is not None else _memory(a)
 
 
 def _memory(a: Any) -> int | None:
-    """Which memory an array shows: views of it have the same."""
+    """Which memory an array shows; a view shows that of its base."""
     array = a.data if isinstance(a, Tensor) else a
     if not isinstance(array, np.ndarray):
         return None
@@ -191,24 +176,40 @@ def _memory(a: Any) -> int | None:
     return id(array)
 
 
+def _no_way(leaf: Node, root: Node, recording: Recording) -> str:
+    for node in _between(leaf, root):
+        for i, source in enumerate(node.inputs):
+            if node in recording.contributions and isinstance(source, Node) and source not in recording.grads:
+                return f"{recording.calls[node]} gives no gradient to its input {i}."
+    return "the last backward pass did not come by."
+
+
+def _cut_text(cut: Event) -> str:
+    if cut.result is not None:
+        return f"no_grad(), under which {cut} ran{cut.at}"
+    (tensor,) = cut.args
+    of = f"of the output of `{tensor.node.op}`" if tensor.node is not None and tensor.node.op else "of the leaf itself"
+    made = {"numpy()": " (it makes a raw array)", "item()": " (it makes a Python number)"}.get(cut.name, "")
+    return f"{cut.name} {of}{made}{inside(cut.scope)}{cut.at}"
+
+
 # --- exactly zero ------------------------------------------------------------------------------------------------
 
 
 def _blocked(leaf: Node, root: Node, recording: Recording) -> str:
-    """The ops that got a gradient and passed back nothing but zeros towards the leaf."""
+    """The ops that got a gradient and sent back nothing but zeros towards the leaf."""
     if not recording.grads[root].any():
         return "The gradient that backward() started from is 0."
     blocks: list[str] = []
     way = _between(leaf, root)
+    towards = {leaf, *way}
     for node in way:
         grad = recording.grads.get(node)
         if grad is None or not grad.any():
             continue
-        for i, source in enumerate(node.inputs):
-            if source is leaf or (isinstance(source, Node) and source in way):
-                contribution = recording.contributions[node][i]
-                if contribution is None or not contribution.any():
-                    blocks.append(f"{_op_text(recording.calls[node])}{_why_zero(node, i, recording)}")
+        for i, (source, sent) in enumerate(zip(node.inputs, recording.contributions[node], strict=True)):
+            if source in towards and (sent is None or not sent.any()):
+                blocks.append(f"{recording.calls[node]}{_why_zero(node, i, recording)}")
     blocks = list(dict.fromkeys(blocks))
     if not blocks:
         return "The gradients from its several uses cancel."
@@ -217,7 +218,7 @@ def _blocked(leaf: Node, root: Node, recording: Recording) -> str:
 
 
 def _why_zero(node: Node, i: int, recording: Recording) -> str:
-    """What is known of this op's zeros: ", which ..."."""
+    """Why this op sends zeros to its input i, where that is known: ", which ..."."""
     inputs = recording.inputs(node)
     x = np.asarray(inputs[i])
     if node.op == "hardmax":
@@ -228,7 +229,7 @@ def _why_zero(node: Node, i: int, recording: Recording) -> str:
         return f", whose {x.size:,} inputs are all ≤ 0"
     if node.op == "clip":
         return ", whose inputs are all outside the bounds"
-    if node.op in ("mul", "matmul", "linear") and not np.any(inputs[1 - i] if i < 2 else 1):
+    if node.op in ("mul", "matmul", "linear") and i < 2 and not np.any(inputs[1 - i]):
         return ", whose other factor is all zeros"
     weights = recording.weights(node)
     if weights is not None and ((weights != 0).sum(-1) <= 1).all():
@@ -238,31 +239,30 @@ def _why_zero(node: Node, i: int, recording: Recording) -> str:
     return ""
 
 
-# --- tiny, healthy -----------------------------------------------------------------------------------------------
+# --- tiny or healthy ---------------------------------------------------------------------------------------------
 
 
-def _between(leaf: Node, root: Node) -> list[Node]:
-    """All Nodes on a way from the leaf to the root, newest first, without the leaf."""
-    seen, stack = {root}, [root]
-    while stack:
-        for parent in stack.pop().parents:
-            if parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-    after = {leaf}
-    for node in sorted(seen, key=lambda node: node.created):
-        if not after.isdisjoint(node.parents):
-            after.add(node)
-    return sorted(after - {leaf}, key=lambda node: node.created, reverse=True)
+def _tiny_or_healthy(who: str, leaf: Node, root: Node, recording: Recording) -> Explanation:
+    way = _way(leaf, root, recording)
+    norms = [norm(recording.grads[node]) for node in way]
+    passed_on = [b / a for a, b in itertools.pairwise(norms)]
+    told = f"the gradient of {who} has norm {norms[-1]:.3g}"
+    along = f"Norms on the way back: {_along(way, norms)}."
+    if norms[-1] < TINY * max(norms) or min(passed_on) < TINY:
+        worst = int(np.argmin(passed_on))
+        lost = f"Most is lost in {recording.calls[way[worst]]}, which passes on {passed_on[worst]:.1e} of it"
+        lost += _saturated(way[worst], recording)
+        return Explanation("tiny", f"tiny: {told}, {norms[-1] / max(norms):.1e} of the largest. {lost}. {along}")
+    return Explanation("healthy", f"healthy: {told}, its values {norm(recording.values[leaf]):.3g}. {along}")
 
 
 def _way(leaf: Node, root: Node, recording: Recording) -> list[Node]:
     """From the root back to the leaf along the largest contributions."""
-    best: dict[Node, tuple[float, Node]] = {}
+    best: dict[Node, tuple[float, Node]] = {}  # a Node -> the largest contribution to it, and which Node sent that
     for node in _between(leaf, root):
-        for source, contribution in zip(node.inputs, recording.contributions.get(node, []), strict=False):
-            if isinstance(source, Node) and contribution is not None:
-                size = _norm(contribution)
+        for source, sent in zip(node.inputs, recording.contributions.get(node, []), strict=False):
+            if isinstance(source, Node) and sent is not None:
+                size = norm(sent)
                 if source not in best or size > best[source][0]:
                     best[source] = size, node
     way = [leaf]
@@ -272,30 +272,26 @@ def _way(leaf: Node, root: Node, recording: Recording) -> list[Node]:
 
 
 def _along(way: list[Node], norms: list[float]) -> str:
-    """Up to eight stations, those where most happens."""
+    """Up to eight stations: both ends, and those between where the norm changes most."""
     changes = [abs(math.log(b / a)) if a and b else math.inf for a, b in itertools.pairwise(norms)]
     kept = sorted(range(1, len(way) - 1), key=lambda i: -changes[i - 1])[:6]
     stations = sorted({0, len(way) - 1, *kept})
     words = []
     for before, i in zip([-1, *stations], stations, strict=False):
-        skipped = "… → " if i - before > 1 else ""
-        words.append(f"{skipped}{_short(way[i])} {norms[i]:.3g}")
+        node = way[i]
+        name = node.name or "leaf" if isinstance(node, Leaf) else f"{node.scope}.{node.op}".lstrip(".")
+        words.append(f"{'… → ' if i - before > 1 else ''}{name} {norms[i]:.3g}")
     return " → ".join(words)
 
 
-def _short(node: Node) -> str:
-    if isinstance(node, Leaf):
-        return node.name or "leaf"
-    return f"{node.scope}.{node.op}" if node.scope else str(node.op)
-
-
 def _saturated(node: Node, recording: Recording) -> str:
+    """What to add where outputs are so near to their limits that they hardly move, else ""."""
     weights = recording.weights(node)
     if weights is not None:
         several = weights[(weights > 0).sum(-1) > 1]  # a row with one score to choose from is always 1
         rest = float(np.median(np.sort(several if several.size else weights)[..., :-1].sum(-1)))
         if rest < 0.1:
-            what = "softmax" if node.op == "attention" else node.op
+            what = "softmax" if str(node.op).endswith("attention") else node.op
             return f": {what} saturated, largest weight {_one_minus(rest)}"
     y = recording.values[node]
     if node.op in ("tanh", "sigmoid"):
@@ -305,131 +301,7 @@ def _saturated(node: Node, recording: Recording) -> str:
 
 
 def _one_minus(rest: float) -> str:
-    """0.99998; for what would round to 1, what is missing: 1 − 3e-09."""
+    """0.99998; for what would round to 1, how much is missing: 1 − 3e-09."""
     if rest < 1e-6:
         return f"1 − {rest:.0e}" if rest > 0 else "1"
     return f"{1 - rest:.{-math.floor(math.log10(rest))}f}"
-
-
-# --- nan and inf -------------------------------------------------------------------------------------------------
-
-
-def _first_bad(recording: Recording) -> str:
-    for event in recording.events:
-        if event.result is not None and (found := _bad_result(event, recording)):
-            return f"First appeared in {found}{_at(event.line)}."
-    for node in sorted(recording.contributions, key=lambda node: node.created, reverse=True):
-        if found := _bad_vjp(node, recording.grads[node], recording.contributions[node]):
-            return f"The values are finite; first appeared in {found}{_at(recording.calls[node].line)}."
-    return "It was there from the start of backward()."
-
-
-def _bad_result(event: Event, recording: Recording | None = None) -> str:
-    """What to say of an op that made nan or inf out of finite inputs, or took a nan from outside; else ""."""
-    assert event.result is not None
-    y = event.result.data
-    if _finite(y):
-        return ""
-    arrays = [_array_of(a, recording) for a in event.args]
-    if any(not _finite(a) for a in arrays):
-        for i, (given, a) in enumerate(zip(event.args, arrays, strict=True)):
-            outside = not isinstance(given, Tensor) or given.node is None or isinstance(given.node, Leaf)
-            if outside and a.dtype.kind == "f" and np.isnan(a).any():
-                return f"{_op_text(event)}, whose input {i} is nan already ({_share(a)})"
-        return ""
-    if event.static.get("mask") is not None and not np.isnan(y).any() and not np.isposinf(y).any():
-        return ""  # by convention a masked logarithm is −inf
-    return f"{_op_text(event)}: {_share(y)}, out of finite input"
-
-
-def _bad_vjp(node: Node, grad: Array, contributions: list[Array | None]) -> str:
-    bad = [c for c in contributions if c is not None and not _finite(c)]
-    if not bad or not _finite(grad):
-        return ""
-    inside = f" in `{node.scope}`" if node.scope else ""
-    return f"the backward of `{node.op}`{inside} of shape {node.shape}: {_share(bad[0])}, out of a finite gradient"
-
-
-def _array_of(a: Any, recording: Recording | None) -> Array:
-    if isinstance(a, Tensor):
-        recorded = recording.values.get(a.node) if recording is not None and a.node is not None else None
-        return a.data if recorded is None else recorded
-    return np.asarray(0.0 if a is None else a)
-
-
-def _finite(a: Array) -> bool:
-    return a.dtype.kind != "f" or bool(np.isfinite(a).all())
-
-
-def _share(a: Array) -> str:
-    """ "3 of 64 values are nan"."""
-    kind = _kind(a)
-    n = int(np.isnan(a).sum() if kind == "nan" else np.isinf(a).sum())
-    return f"{n:,} of {a.size:,} {'value is' if a.size == 1 else 'values are'} {kind}"
-
-
-def _kind(a: Array) -> str:
-    return "nan" if np.isnan(a).any() else "inf"
-
-
-@contextlib.contextmanager
-def first_bad_value() -> Iterator[None]:
-    """Inside, stop at the first op or VJP that makes a nan or inf out of finite input.
-
-    Raises FloatingPointError that names the op, its module, the shapes and the line of your code that called it (also
-    for backward, where the traceback does not tell). A nan that comes from outside, in data or a parameter, stops at
-    the first op that passes it on. An inf from outside does not (it may be a mask), nor −inf in a masked logarithm.
-    """
-    with watch(_FirstBadValue()):
-        yield
-
-
-class _FirstBadValue(Observer):
-    def __init__(self) -> None:
-        self.events: weakref.WeakKeyDictionary[Node, tuple[Line | None, str]] = weakref.WeakKeyDictionary()
-
-    def op_ends(self, name: str, args: tuple[Any, ...], static: dict[str, Any], result: Tensor) -> None:
-        event = Event(name, current_scope(), user_line(), args, static, result)
-        if result.node is not None:
-            self.events[result.node] = event.line, _shapes(args)
-        if found := _bad_result(event):
-            raise FloatingPointError(f"{found}{_at(event.line)}")
-
-    def vjp_ends(self, node: Node, grad: Array, contributions: list[Array | None]) -> None:
-        if found := _bad_vjp(node, grad, contributions):
-            line, shapes = self.events.get(node, (None, ""))
-            raise FloatingPointError(f"{found} (inputs {shapes}){_at(line)}")
-
-
-# --- words -------------------------------------------------------------------------------------------------------
-
-
-def _who(leaf: Node, recording: Recording) -> str:
-    name = f"the output of `{leaf.op}`" if leaf.op else "this leaf"
-    if isinstance(leaf, Leaf) and leaf.name:
-        name = f"`{leaf.name}`"
-    scopes = [event.scope for event in recording.events if any(_is(a, leaf) for a in event.args)]
-    inside = f" in `{scopes[0]}`" if scopes and scopes[0] else ""
-    return f"{name}{inside} of shape {leaf.shape}"
-
-
-def _is(a: Any, leaf: Node) -> bool:
-    return isinstance(a, Tensor) and (a.node is leaf or a.leaf is leaf)
-
-
-def _op_text(event: Event) -> str:
-    inside = f" in `{event.scope}`" if event.scope else ""
-    return f"`{event.name}`{inside} of {_shapes(event.args)}"
-
-
-def _shapes(args: tuple[Any, ...]) -> str:
-    shapes = [str(np.shape(a.data if isinstance(a, Tensor) else a)) for a in args if a is not None]
-    return f"shape{'' if len(shapes) == 1 else 's'} {' and '.join(shapes)}"
-
-
-def _at(line: Line | None) -> str:
-    return f", at {line}" if line is not None else ""
-
-
-def _norm(a: Array) -> float:
-    return float(np.sqrt(np.square(a, dtype=np.float64).sum()))

@@ -7,15 +7,16 @@
             train_step()
     print(profile)
 
-It is an observer: every op and every VJP that runs inside the block is timed, whoever calls it. Let a few steps pass
-before, as the first ones are slower: they touch their memory and start their threads for the first time.
+It is an observer: every op and every VJP that runs inside the block is timed, whoever calls it. Run a few steps before:
+the first ones are slower, since they touch their memory and start their threads for the first time.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from time import perf_counter
 from typing import Any, Self
 
@@ -39,27 +40,22 @@ class Time:
         return self.forward + self.backward
 
     def __add__(self, other: Time) -> Time:
-        return Time(
-            self.forward_calls + other.forward_calls,
-            self.forward + other.forward,
-            self.backward_calls + other.backward_calls,
-            self.backward + other.backward,
-        )
+        return Time(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Profile(Observer):
-    """A stopwatch for ops, running while its `with` block does. The block may be entered again: times add up.
+    """A stopwatch for ops, which runs while its `with` block does. The block may be entered again: times add up.
 
-    times      (op, module scope) -> Time. All the VJPs of one Node count as one backward call
-    seconds    how long the blocks took from end to end. What no op accounts for is the optimizer, the engine's own
-               work (adding up gradients, for one) and the caller's code
+    times      (op, module scope) -> Time. All VJPs of one Node count as one backward call
+    seconds    how long the blocks took from end to end. The time outside of ops goes to the optimizer, to the engine
+               (which adds up gradients, for one) and to the caller's own code
 
-    The stopwatch itself takes some time of each call, part of it inside the time it shows: with tiny arrays, read the
+    The stopwatch adds a little to each call, and a part of that is in the times it shows. With tiny arrays, read the
     shares rather than the milliseconds.
     """
 
     def __init__(self) -> None:
-        self.times: dict[tuple[str, str], Time] = {}
+        self.times: dict[tuple[str, str], Time] = defaultdict(Time)
         self.seconds = 0.0
         self._watching = contextlib.ExitStack()
         self._entered = 0.0
@@ -80,7 +76,7 @@ class Profile(Observer):
 
     def op_ends(self, name: str, args: tuple[Any, ...], static: dict[str, Any], result: Tensor) -> None:
         seconds = perf_counter() - self._started
-        time = self._time_of(name, current_scope())
+        time = self.times[name, current_scope()]
         time.forward_calls += 1
         time.forward += seconds
 
@@ -89,37 +85,32 @@ class Profile(Observer):
 
     def vjp_ends(self, node: Node, grad: NDArray[Any], contributions: list[NDArray[Any] | None]) -> None:
         seconds = perf_counter() - self._started
-        time = self._time_of(node.op or "", node.scope)
+        time = self.times[str(node.op), node.scope]
         time.backward_calls += 1
         time.backward += seconds
 
-    def _time_of(self, op: str, scope: str) -> Time:
-        if (op, scope) not in self.times:
-            self.times[op, scope] = Time()
-        return self.times[op, scope]
-
     # --- looking ----------------------------------------------------------------------------------------------------
     def by_op(self) -> dict[str, Time]:
-        """The time of each op, in whatever module it ran; the slowest first."""
+        """The time of each op in all modules together; the slowest first."""
         ops = self._added_up(lambda op, scope: [op])
         return dict(sorted(ops.items(), key=lambda item: item[1].both, reverse=True))
 
     def by_module(self, *, together: bool = False) -> dict[str, Time]:
-        """The time of all ops in each module, in the modules inside it too; "" is everything. In order of execution.
+        """The time of each module with all modules inside it, in the order they ran; "" is everything.
 
         `together` adds up the members of a list: "blocks.0.attn" and "blocks.1.attn" become "blocks.*.attn".
         """
         return self._added_up(lambda op, scope: _around(scope, together))
 
     def _added_up(self, names: Callable[[str, str], Iterable[str]]) -> dict[str, Time]:
-        totals: dict[str, Time] = {}
+        totals: dict[str, Time] = defaultdict(Time)
         for (op, scope), time in self.times.items():
             for name in names(op, scope):
-                totals[name] = totals.get(name, Time()) + time
-        return totals
+                totals[name] += time
+        return dict(totals)
 
     def __str__(self) -> str:
-        """Both tables. The share is that of the whole time in the block, as is the line for what no op accounts for."""
+        """Both tables. Shares are of the whole time in the block, the time outside of ops included."""
         in_ops = sum(time.both for time in self.times.values())
         whole = max(self.seconds, in_ops)  # seconds is still 0 inside the block
         ops = [_cells(op, time, whole) for op, time in self.by_op().items()]

@@ -1,12 +1,12 @@
-"""What ran, kept: every op with its values and its gradients, for pictures and for questions afterwards.
+"""A recording keeps what ran: every op with its values and gradients, for pictures and for questions afterwards.
 
     with viz.record() as tape:
         loss = model(x)
         loss.backward()
     tape.values[node], tape.grads[node]
 
-A Node keeps no arrays and backward frees what it used, so that training stays small. A Recording is the opposite: an
-observer that holds on to everything it sees. Use it on one step, not on a whole training run.
+A Node keeps no arrays, and backward frees what it has used: training takes little memory. A Recording is an observer
+that keeps every array it sees. Record one step, not a whole training run.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from __future__ import annotations
 import contextlib
 import inspect
 import linecache
-import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigrad.engine import Leaf, Node, Tensor
-from minigrad.tensors.modes import Observer, current_scope, watch
+from minigrad.tensors.modes import Observer, current_scope, no_grad, state, watch
 from minigrad.tensors.operators import OPS
 
 Array = NDArray[Any]
 
-_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
+# Files whose lines are never the user's: all of minigrad, and what calls a function decorated by @no_grad().
+_NOT_THE_USERS = (os.path.dirname(os.path.dirname(__file__)) + os.sep, contextlib.__file__)
 
 
 class Line(NamedTuple):
@@ -45,9 +45,9 @@ class Line(NamedTuple):
         return f"{os.path.basename(self.file)}:{self.number}" + (f": {source}" if source else "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Event:
-    """One call of an op, or one tensor taken out of the graph."""
+    """One call of an op; or a cut, where a Tensor was taken out of the graph."""
 
     name: str  # the op, or "detach()", "numpy()" or "item()"
     scope: str
@@ -56,19 +56,37 @@ class Event:
     static: dict[str, Any]
     result: Tensor | None  # None for a cut
 
+    def __str__(self) -> str:
+        """An op in words: "`matmul` in `blocks.0` of shapes (2, 3) and (3, 4)"."""
+        return f"`{self.name}`{inside(self.scope)} of {shapes_text(self.args)}"
+
+    @property
+    def at(self) -> str:
+        return f", at {self.line}" if self.line is not None else ""
+
+
+def inside(scope: str) -> str:
+    return f" in `{scope}`" if scope else ""
+
+
+def shapes_text(args: tuple[Any, ...]) -> str:
+    shapes = [str(np.shape(a.data if isinstance(a, Tensor) else a)) for a in args if a is not None]
+    return f"shape{'' if len(shapes) == 1 else 's'} {' and '.join(shapes)}"
+
 
 class Recording(Observer):
-    """Values and gradients of all that runs inside `with watch(recording):`. Arrays are references, not copies, except
-    those of leaves, which an optimizer may write, and raw arrays, which you may.
+    """The values and gradients of all that runs inside `with watch(recording):`.
 
-    values         Node -> the array it computed, or that a leaf held
-    grads          Node -> the gradient of its output, from the last backward pass that came by
+    Arrays are not copied, except where they may be written later: leaves by an optimizer, raw arrays by you.
+
+    values         Node -> the array that it computed, or that a leaf held
+    grads          Node -> the gradient of its output in the last backward pass
     contributions  Node -> what it sent to each of its inputs in that pass (None: nothing)
     calls          Node -> the Event that made it, with the arguments as they were given
-    parameters     the leaves that were given as a Parameter, or another kind of Tensor
-    events         all Events in order, also those that left no Node (no_grad, detach)
-    root           the Node from which the last backward pass started; before that, None
-    passes         how many backward passes were seen
+    parameters     the leaves that are a Parameter, or of another subclass of Tensor
+    events         all Events in order, also those that made no Node (under no_grad, or a cut)
+    root           the Node from which the last backward pass started; None before the first
+    passes         how many backward passes ran
     """
 
     def __init__(self) -> None:
@@ -80,12 +98,12 @@ class Recording(Observer):
         self.events: list[Event] = []
         self.root: Node | None = None
         self.passes = 0
-        self._awaited: set[Node] = set()  # by the pass that runs: they have got a contribution
-        self._copies: dict[int, tuple[Array, Array]] = {}  # id of an array -> the array, and as it was when last used
+        self._awaited: set[Node] = set()  # Nodes that got a contribution and whose VJP has not run yet
+        self._copies: dict[int, tuple[Array, Array]] = {}  # id of an array -> the array, and its copy when last used
 
     # --- forward ------------------------------------------------------------------------------------------------
     def op_ends(self, name: str, args: tuple[Any, ...], static: dict[str, Any], result: Tensor) -> None:
-        kept = tuple(map(self._as_it_is, args))  # static arrays have been copied by the engine
+        kept = tuple(map(self._unwritten, args))  # the engine has copied static arrays already
         event = Event(name, current_scope(), user_line(), kept, static, result)
         self.events.append(event)
         for a in args:
@@ -97,8 +115,8 @@ class Recording(Observer):
             self.values[result.node] = result.data
             self.calls[result.node] = event
 
-    def _as_it_is(self, a: Any) -> Any:
-        """A raw array that may be written later is copied; as long as it is the same, so is its copy."""
+    def _unwritten(self, a: Any) -> Any:
+        """A copy of a raw array that may be written later; the same copy as long as its numbers are the same."""
         if not isinstance(a, np.ndarray) or not a.flags.writeable:
             return a
         known = self._copies.get(id(a))
@@ -111,7 +129,7 @@ class Recording(Observer):
 
     # --- backward -----------------------------------------------------------------------------------------------
     def vjp_starts(self, node: Node, grad: Array) -> None:
-        if node not in self._awaited:  # it is where another pass starts
+        if node not in self._awaited:  # another pass starts here
             self.root = node
             self.passes += 1
             self.grads.clear()
@@ -139,20 +157,29 @@ class Recording(Observer):
             for i, a in zip(node.inputs, self.calls[node].args, strict=True)
         ]
 
-    def weights(self, node: Node) -> Array | None:
-        """The weights that `attention` used inside, or that a map such as softmax made, (..., Tq, Tk); else None."""
+    def weights(self, node: Node, *, longest: int = 2048) -> Array | None:
+        """The weights that an op such as `attention` used inside, or that one such as softmax made; else None.
+
+        Their shape is (..., Tq, Tk). An op keeps the weights it used to itself, so they are computed again by the
+        function that it carries as `weights`; not for more than `longest` queries or keys.
+        """
         event = self.calls.get(node)
-        if event is None:
+        if event is None or event.name not in OPS:
             return None
-        if node.op == "attention":
-            q, k, _ = self.inputs(node)
-            return _softmax_of_scores(np.asarray(q), np.asarray(k), event.static)
-        if not _is_map(event.name) or event.static.get("axis", -1) not in (-1, len(node.shape) - 1):
-            return None
-        return self.values[node]
+        again = getattr(OPS[event.name], "weights", None)
+        if again is not None:
+            q, k = (np.asarray(a) for a in self.inputs(node)[:2])
+            if max(q.shape[-2], k.shape[-2]) > longest:
+                return None
+            known = inspect.signature(again).parameters
+            with _unobserved(), no_grad():
+                result: Tensor = again(q, k, **{key: a for key, a in event.static.items() if key in known})
+            return result.data
+        last_axis = event.static.get("axis", -1) in (-1, len(node.shape) - 1)
+        return self.values[node] if _is_normalizer(event.name) and last_axis else None
 
     def newest(self) -> Node | None:
-        """The root of the last backward pass, or else what was computed last."""
+        """The root of the last backward pass; without one, what was computed last."""
         if self.root is not None:
             return self.root
         return max(self.calls, key=lambda node: node.created, default=None)
@@ -164,43 +191,41 @@ def _numbers(a: Any) -> Array | float | None:
     return a if a is None or isinstance(a, (int, float)) else np.asarray(a)
 
 
-def _is_map(op: str) -> bool:
+def _is_normalizer(op: str) -> bool:
     """Whether it turns scores into weights: it takes an axis and a mask, as softmax does, and is not a logarithm."""
-    if op not in OPS or op.startswith("log"):
-        return False
-    return {"axis", "mask"} <= inspect.signature(OPS[op]).parameters.keys()
+    return not op.startswith("log") and {"axis", "mask"} <= inspect.signature(OPS[op]).parameters.keys()
 
 
-def _softmax_of_scores(q: Array, k: Array, static: dict[str, Any]) -> Array:
-    """The weights in `ops.attention`, which keeps them to itself."""
-    if (n_heads := static.get("n_heads")) is not None:
-        q, k = (a.reshape(*a.shape[:-1], n_heads, -1).swapaxes(-2, -3) for a in (q, k))
-    scores = q @ k.mT / math.sqrt(q.shape[-1])
-    if static.get("mask") is not None:
-        scores = np.where(np.asarray(static["mask"]), scores, -np.inf)
-    if static.get("causal"):
-        scores = np.where(np.tri(scores.shape[-1], dtype=bool), scores, -np.inf)
-    top = scores.max(-1, keepdims=True)
-    weights = np.exp(scores - np.where(np.isneginf(top), 0, top))
-    total = weights.sum(-1, keepdims=True)
-    return np.asarray(weights / np.where(total == 0, 1, total))
+@contextlib.contextmanager
+def _unobserved() -> Iterator[None]:
+    """Let no observer see what runs inside."""
+    before, state.observers = state.observers, ()
+    try:
+        yield
+    finally:
+        state.observers = before
+
+
+def norm(a: Array) -> float:
+    """√Σaᵢ². In float64, so that a float32 array's squares neither overflow nor become 0."""
+    return float(np.sqrt(np.square(a, dtype=np.float64).sum()))
 
 
 def user_line() -> Line | None:
-    """The innermost line on the stack that is not minigrad's own."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back  # type: ignore[assignment]
+    """The innermost line on the stack that is the user's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+        frame = frame.f_back
     return Line(frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
 
 
 @contextlib.contextmanager
-def quiet_grads(recording: Recording) -> Iterator[None]:
-    """Run a backward pass inside, and leave the `.grad` of every leaf that was recorded as it was before."""
+def _grads_kept(recording: Recording) -> Iterator[None]:
+    """A backward pass inside leaves the `.grad` of every recorded leaf as it was before."""
     leaves = [node for node in recording.values if isinstance(node, Leaf)]
     before = [(leaf.grad, leaf.grad_buffer) for leaf in leaves]
     for leaf in leaves:
-        leaf.grad = leaf.grad_buffer = None  # so that new memory is taken for this pass
+        leaf.grad = leaf.grad_buffer = None  # so that this pass takes new memory
     try:
         yield
     finally:
@@ -208,8 +233,8 @@ def quiet_grads(recording: Recording) -> Iterator[None]:
             leaf.grad, leaf.grad_buffer = grad, buffer
 
 
-def recording_of(f: Any) -> tuple[Recording, Tensor]:
-    """Run `f`, which builds a loss, forward and backward; `.grad` of the leaves stays as it was."""
+def recording_of(f: Callable[[], Tensor]) -> tuple[Recording, Tensor]:
+    """Run `f`, which builds a loss, forward and backward. The `.grad` of the leaves stays as it was."""
     if not callable(f):
         raise TypeError(
             f"f must be a function that builds the loss, such as lambda: loss_of(model), not a {type(f).__name__}"
@@ -221,6 +246,6 @@ def recording_of(f: Any) -> tuple[Recording, Tensor]:
             raise TypeError(f"f() must return the loss as a Tensor, not {type(loss).__name__}")
         if loss.node is not None:
             recording.values.setdefault(loss.node, loss.data.copy())  # where the loss is a leaf itself
-            with quiet_grads(recording):
+            with _grads_kept(recording):
                 loss.backward()
     return recording, loss

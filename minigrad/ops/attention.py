@@ -123,6 +123,9 @@ def attention_weights(
     return softmax(mul(scores, 1 / math.sqrt(np.shape(k)[-1])), mask=mask)
 
 
+attention.weights = attention_weights  # type: ignore[attr-defined]
+
+
 def split_heads(x: ArrayLike | Tensor, n_heads: int) -> Tensor:
     """Cut the features into heads: (..., T, n_heads · d) -> (..., n_heads, T, d)."""
     shape = np.shape(x)

@@ -6,7 +6,8 @@ record    keep values and gradients, to draw them too       with viz.record() as
 page      walk through a recorded step in a browser         viz.page(tape, "walk.html")
 heatmap   attention weights with their tokens               viz.heatmap(weights, tokens).save("map.svg")
 
-Reading order: folding (Nodes to boxes), drawing (boxes to DOT), layout (DOT to SVG), step_page.
+Reading order: history (what happened), boxes (what is drawn), drawing (boxes to DOT), layout (DOT to SVG), step_page.
+words has what they share: how shapes and numbers are told.
 """
 
 from minigrad.viz.drawing import graph as graph

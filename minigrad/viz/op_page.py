@@ -14,15 +14,12 @@ from html import escape
 from minigrad.tensors.operators import OPS
 
 
-def argument_names(op: str, n: int = 0, *, static: bool = False) -> list[str]:
-    """What an op calls its `n` arrays, or its static arguments: softmax's are x, and axis and mask."""
+def argument_names(op: str, n: int) -> list[str]:
+    """What an op calls its `n` arrays: attention's are q, k and v."""
     if op not in OPS:
-        return [] if static else [f"input {i}" for i in range(n)]
-    parameters = inspect.signature(OPS[op]).parameters.values()
-    if static:
-        return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        return [f"input {i}" for i in range(n)]
     names = []
-    for p in parameters:
+    for p in inspect.signature(OPS[op]).parameters.values():
         if p.kind is p.POSITIONAL_OR_KEYWORD:
             names.append(p.name)
         elif p.kind is p.VAR_POSITIONAL:
@@ -32,7 +29,7 @@ def argument_names(op: str, n: int = 0, *, static: bool = False) -> list[str]:
 
 def op_page(op: str) -> dict[str, str]:
     """The parts of an op's page: "formula", "backward", "notes" and "code"."""
-    f = inspect.unwrap(OPS[op]) if op in OPS else None
+    f = inspect.unwrap(OPS[op]) if op in OPS else None  # the page itself; a faster kernel is only an attribute of it
     parts = {"formula": "", "backward": "", "notes": ""}
     part = "formula"
     for paragraph in re.split(r"\n\s*\n", inspect.getdoc(f) or ""):

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from minigrad.debug.recording import Recording
 from minigrad.engine import Leaf, Node, Tensor
+from minigrad.viz.boxes import Box, Edge, Sketch, sketch_of
 from minigrad.viz.drawing import box_lines
-from minigrad.viz.folding import (
-    Box,
-    Call,
-    Edge,
-    Sketch,
-    check_depth,
-    check_pass,
-    history,
-    root_of,
-    shape_text,
-    sketch,
-)
+from minigrad.viz.history import Call
+from minigrad.viz.words import shape_text
 
 
 def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
-    """What `t` was computed from, a line for each op or folded module in the order they ran, modules indented.
+    """What `t` was computed from: a line for each op or folded module, in the order they ran. Modules are indented.
 
         a          3       leaf
         b          3       input
@@ -29,13 +20,11 @@ def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
 
     Arguments:
         depth: how many levels of modules are opened, as in `graph`.
-        tape: a recording of this step: shows values and gradients, and marks where the gradient is exactly 0.
+        tape: a recording of this step. It adds values and gradients, and marks where the gradient is exactly 0.
 
-    Raises ValueError for a Tensor without a graph, or a recording whose last backward pass was that of another.
+    Raises ValueError for a Tensor without a graph, or a recording whose last backward pass started elsewhere.
     """
-    check_depth(depth)
-    check_pass(root_of(t), tape)
-    s = sketch(history(root_of(t)), lambda call: call.depth < depth, tape)
+    s = sketch_of(t, depth, tape)
     names = _names(s)
     incoming: dict[Box, list[Edge]] = {box: [] for box in s.boxes}
     for edge in s.edges:

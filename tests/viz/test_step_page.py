@@ -76,6 +76,17 @@ def test_code_is_shown_without_its_docstring_and_with_its_vjp_marked():
     )
 
 
+def test_the_code_shown_is_the_pages_and_not_the_kernels(monkeypatch):
+    def kernel(x):
+        """Written for speed."""
+        return x * 1, lambda grad_y: grad_y
+
+    monkeypatch.setattr(mg.exp, "kernel", kernel, raising=False)
+    page = op_page("exp")
+    assert "np.exp(x)" in re.sub(r"</?i[^>]*>", "", page["code"]) and "x * 1" not in page["code"]
+    assert "Written for speed" not in "".join(page.values()) and "Written for speed" not in mg.exp.__doc__
+
+
 def test_numbers_are_shown_in_full_where_they_are_few(tmp_path):
     w = mg.Tensor([[1.0, -2.0]], requires_grad=True, name="w")
     with viz.record() as tape:
