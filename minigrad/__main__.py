@@ -96,11 +96,8 @@ def print_table() -> int:
             print(f"\n{failure}")
     n_cases, n_parameters = sum(row.cases for row in rows[: len(ops)]), sum(row.cases for row in rows[len(ops) :])
     failed = sum(bool(row.failures) for row in rows)
-    print(
-        f"\n{len(ops)} ops, {n_cases} cases; {len(MODULES)} modules, {n_parameters} parameters; "
-        f"{failed} failed, in {time.perf_counter() - start:.1f} s",
-        flush=True,
-    )
+    checked = f"{len(ops)} ops with {n_cases} cases, {len(MODULES)} modules with {n_parameters} parameters"
+    print(f"\n{checked}, {failed} failed, in {time.perf_counter() - start:.1f} s", flush=True)
     return 1 if failed else 0
 
 

@@ -1,8 +1,7 @@
 """gradcheck: is a gradient right? Ask the function itself, by moving each input a little.
 
-A VJP claims to know the slope of <u, f(x)> = Σ u·f(x) along every element xᵢ, whatever the weights u of the outputs are
-(u is called the cotangent). Differences measure that slope without knowing any VJP. Write s(h) for <u, f> after xᵢ has
-moved by h. Taylor's series to both sides,
+A VJP claims to know the slope of <u, f(x)> = Σ u·f(x) along every element xᵢ, for any weights u (the cotangent).
+Differences measure that slope and need no VJP. Let s(h) be <u, f> after xᵢ has moved by h. Taylor's series,
 
     s(±h) = s ± h s′ + h²/2 s″ ± h³/6 s‴ + ...
 
@@ -11,13 +10,13 @@ gives the central difference, in which the curvature s″ cancels:
     (s(h) − s(−h)) / 2h = s′ + h²/6 s‴ + ...
 
 How large should h be? The error h²/6 |s‴| shrinks with h. Rounding grows: each s is off by about ε|s|, with ε = 2⁻⁵² in
-float64, and the division by h makes that ε|s|/h. The sum of both is smallest where its derivative by h is 0:
+float64, and dividing by h makes that ε|s|/h. The sum of both is smallest where its derivative by h is 0:
 
     h/3 |s‴| = ε|s|/h²      so      h = (3ε |s|/|s‴|)^(1/3) ≈ ε^(1/3) · size
 
 since |s|/|s‴| is about size³ for a function that changes over distances like the size of x. With h = 6e-6 · size, both
-errors are near 4e-11 of s/size. The size is |xᵢ|, but at least the typical size of x's elements, so that h is not 0
-where xᵢ is. Where f changes over shorter distances, h is halved until the slope no longer depends on it.
+errors are about ε^(2/3) = 4e-11 of |s|/size. The size is |xᵢ|, but at least the typical size of x's elements, so that h
+is not 0 where xᵢ is. Where f changes over shorter distances, h is halved until the slope no longer depends on it.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from minigrad.finite_differences.report import ArgumentCheck, GradientError, Gra
 
 EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 10 * EPS  # f is taken to be exact to 10 ε: it adds up the rounding of many steps
-CURVED = 1e-4  # one-sided slopes further apart than this (relative) are looked at with h/2; for x² it is 1e-5
+CURVED = 1e-4  # where the one-sided slopes differ by more than this (relative), h is halved; for x² they differ by 1e-5
 HALVINGS = 40  # at most; rounding, which doubles each time, ends it sooner
 SHRINKS = 0.75  # at h/2 the gap of the one-sided slopes is ½ where f is smooth, 1 at a kink, 2 at a jump
 
@@ -68,10 +67,10 @@ def gradcheck(
     """
     function = Function(f, inputs)
     if function.is_deterministic():
-        # Random: with u = 1 a softmax always sums to 1, its gradient is 0, and a wrong VJP that returns 0 would pass.
+        # u is random. With u = 1 a softmax always sums to 1, its gradient is 0, and a wrong VJP that returns 0 passes.
         rng = rng or np.random.default_rng(0)
         shape = function.y.shape
-        u = rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)
+        u = rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)  # nowhere near 0
         checks = [compare(argument, typical_size, tolerance) for argument in function.pull_back(u)]
         report = GradientReport.of(function.name, checks, estimator=getattr(f, "estimator", False))
     else:
@@ -83,13 +82,15 @@ def gradcheck(
 
 
 def compare(argument: Argument, typical_size: float | None, tolerance: float) -> ArgumentCheck:
-    """Compare each element of one argument's gradient with its slope, relative to the argument's largest gradient.
+    """Compare every element of one argument's gradient with the slope along it.
 
-    Nothing here is absolute: the wrong sign on 1e-8 x² is as wrong as on x².
+    The tolerance is relative to the argument's largest gradient: the wrong sign on 1e-8 x² is as wrong as on x².
     """
     x, by_vjp = argument.x, argument.by_vjp
     typical = typical_size or math.sqrt(np.mean(x * x) if x.size else 0) or 1.0
-    slopes = {i: measure(argument, i, EPS ** (1 / 3) * max(abs(float(x[i])), typical)) for i in np.ndindex(x.shape)}
+    slopes = {}
+    for i in np.ndindex(x.shape):
+        slopes[i] = slope_along(argument, i, h=EPS ** (1 / 3) * max(abs(float(x[i])), typical))
 
     scale = scale_of(by_vjp, slopes)
     kinks = []
@@ -104,7 +105,7 @@ def compare(argument: Argument, typical_size: float | None, tolerance: float) ->
     return ArgumentCheck.of(argument, slopes, wrong, kinks)
 
 
-def measure(argument: Argument, i: Index, h: float) -> Slope:
+def slope_along(argument: Argument, i: Index, h: float) -> Slope:
     """The slope of <u, f(x)> along xᵢ: from x − h to x, from x to x + h, and the central difference over both."""
     x, y = argument.x, argument.y
     x_below, x_above = x.copy(), x.copy()
@@ -122,13 +123,13 @@ def measure(argument: Argument, i: Index, h: float) -> Slope:
 
 
 def halve(argument: Argument, i: Index, slope: Slope, tolerance: float, scale: float) -> tuple[Slope, bool]:
-    """Halve h until the slope no longer depends on it. Returns the last slope, and whether xᵢ has a derivative at all.
+    """Halve h until the slope no longer depends on it. Returns the last slope, and whether there is a derivative.
 
-    Where f is smooth, the slopes to the left and to the right differ by about h |s″|, which halves with h. At a kink
-    their gap stays the same and at a jump it doubles: there is no derivative that a gradient could be compared with.
+    Where f is smooth, the slopes to the left and to the right differ by about h |s″|, and half of h halves that gap. At
+    a kink the gap stays, and at a jump it doubles: there is no derivative, and so nothing to compare a gradient with.
     """
     for _ in range(HALVINGS):
-        finer = measure(argument, i, slope.h / 2)
+        finer = slope_along(argument, i, slope.h / 2)
         if finer.gap > SHRINKS * slope.gap and not finer.is_smooth(CURVED * scale):
             return finer, False
         allowed = tolerance * max(scale, abs(finer.central)) if math.isfinite(finer.central) else math.inf

@@ -39,8 +39,8 @@ MODULES = {
 def with_parameters(module: Any) -> tuple[Callable[..., Tensor], list[Tensor]]:
     """The module as a function f(*parameters, *inputs), and values for its parameters, under their dotted names.
 
-    The values are random, of size 1 and in float64. A module's own would hide mistakes: a bias starts at 0, and a factor
-    that is forgotten there makes no difference. After each call the module has its own parameters back.
+    The values are random, of size 1 and in float64. A new module's own would hide mistakes: its biases are 0, and a
+    factor forgotten there makes no difference. After each call the module has its own parameters back.
     """
     rng = np.random.default_rng(1)
     parameters = dict(module.named_parameters())

@@ -1,4 +1,4 @@
-"""What gradcheck measured, and how it tells what that means: verdicts, figures and likely causes."""
+"""What gradcheck measured and what it says about that: verdicts, figures and likely causes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ArgumentCheck:
     name: str  # "x" if known, else ""
     shape: tuple[int, ...]
     relative_error: float  # the largest |by_vjp − by_differences|, relative to the largest finite difference
-    rounding: float  # how much of that rounding alone may be
+    rounding: float  # how much of that can be rounding alone
     wrong: tuple[Index, ...]  # where they disagree; the worst first
     kinks: tuple[Index, ...]  # where there is no derivative
     zero: bool  # both gradients are 0, up to rounding
@@ -57,7 +57,7 @@ class ArgumentCheck:
     def of(
         cls, argument: Argument, slopes: dict[Index, Slope], wrong: list[Index], kinks: list[Index]
     ) -> ArgumentCheck:
-        """The figures to tell, from the slope along every element and where gradcheck found fault."""
+        """Gather the figures: from the slope along every element, and from where it is wrong or missing."""
         x, by_vjp = argument.x, argument.by_vjp
         by_differences = np.array([slope.central for slope in slopes.values()]).reshape(x.shape)
         noise = np.array([slope.noise for slope in slopes.values()]).reshape(x.shape)
@@ -118,7 +118,7 @@ class ArgumentCheck:
         if self.zero and self.by_vjp == 0 == self.by_differences:
             return f"{who}: the gradient is 0"
         if self.zero:
-            return f"{who}: both gradients are mere rounding: nothing was tested"
+            return f"{who}: both gradients are nothing but rounding, so nothing was tested"
         weak = f", with {self.rounding:.1e} allowed for rounding" if self.rounding > 1e-6 else ""
         return f"{who}: agrees, worst relative error {self.relative_error:.1e}{weak}"
 
