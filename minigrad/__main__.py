@@ -1,35 +1,48 @@
-"""`python -m minigrad`: check the gradient of every op against finite differences, and print what came out."""
+"""`python -m minigrad`: check the gradient of every op against finite differences, and print what came out.
 
+Each row gives the number of cases, the worst error of the gradient relative to its size, and how many times faster the
+op's kernel in `minigrad.fast` is than its page (– where there is no kernel). The last rows are whole modules; their
+cases are their parameters.
+"""
+
+import argparse
+import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import minigrad  # noqa: F401  every op enters OPS when it is imported
-from minigrad.finite_differences import gradcheck
+import minigrad
+from minigrad import nn
+from minigrad.finite_differences import GradientReport, gradcheck
 from minigrad.finite_differences.cases import CASES
+from minigrad.finite_differences.modules import MODULES, with_parameters
+from minigrad.finite_differences.speed import SIZES, speed_up
 from minigrad.tensors.operators import OPS
 
 
 class Row(NamedTuple):
-    op: str
+    name: str
     cases: int
     worst: float | None  # relative error, of the cases that are to agree; None if there are none
     verdict: str
     failures: tuple[str, ...]  # in full, for below the table
+    speed_up: float | None = None  # None if there is no kernel
 
 
-def check(name: str) -> Row:
+def check_op(name: str) -> Row:
     """gradcheck one op on all its cases."""
     estimator = getattr(OPS[name], "estimator", False)
     cases = CASES.get(name, [])
-    errors, failures, zero = [], [], True
+    reports: list[GradientReport] = []
+    errors, failures = [], []
     for case in cases:
         try:
             report = gradcheck(case.of(OPS[name]), *case.arrays, typical_size=case.typical_size, raise_error=False)
         except Exception as error:
             failures.append(f"{name}{case} raises {type(error).__name__}: {error}")
             continue
-        zero = zero and all(argument.zero for argument in report.arguments)
+        reports.append(report)
         if not case.differs:
             errors.append(report.relative_error)
             if not report.ok:
@@ -37,7 +50,7 @@ def check(name: str) -> Row:
         elif report.verdict != "wrong gradient":
             failures.append(f"{name}{case}: its gradient is declared to differ, but the verdict is {report.verdict}")
     if not cases:
-        failures.append(f"{name} has no cases: add some to ops/cases.py")
+        failures.append(f"{name} has no cases: add some to finite_differences/cases.py")
     elif estimator != any(case.differs for case in cases):
         failures.append(f"{name} is declared estimator={estimator}, but no case says so; see Case.differs")
 
@@ -46,30 +59,63 @@ def check(name: str) -> Row:
     elif estimator:
         verdict = "estimator: differs, as declared"
     else:
+        zero = all(argument.zero for report in reports for argument in report.arguments)
         verdict = "ok, the gradient is 0" if zero else "ok"
-    return Row(name, len(cases), max(errors, default=None), verdict, tuple(failures))
+    has_kernel = getattr(OPS[name], "kernel", None) is not None
+    faster = speed_up(OPS[name], SIZES[name]()) if has_kernel and name in SIZES else None
+    return Row(name, len(cases), max(errors, default=None), verdict, tuple(failures), faster)
 
 
-def main() -> int:
-    """Print the table; return 1 if any op fails, else 0."""
+def check_module(name: str) -> Row:
+    """gradcheck one module with respect to all its parameters."""
+    case = MODULES[name]
+    try:
+        f, parameters = with_parameters(case.build(nn))
+        report = gradcheck(f, *parameters, *case.inputs, raise_error=False)
+    except Exception as error:
+        return Row(name, 0, None, "FAILED", (f"{name} raises {type(error).__name__}: {error}",))
+    failures = () if report.ok else (f"{name}\n{report}",)
+    return Row(name, len(parameters), report.relative_error, "ok" if report.ok else "FAILED", failures)
+
+
+def print_table() -> int:
+    """Check everything; return 1 if anything fails, else 0."""
     start = time.perf_counter()
-    names = [name for name in CASES if name in OPS] + [name for name in OPS if name not in CASES]
-    width = max(map(len, names))
-    print(f"{'op':{width}}  cases  worst relative error  verdict")
+    ops = [name for name in CASES if name in OPS] + [name for name in OPS if name not in CASES]
+    width = max(map(len, [*ops, *MODULES]))
+    print(f"{'op':{width}}  cases  worst relative error  speed-up  verdict")
     rows = []
-    for name in names:
-        row = check(name)
+    for name in [*ops, *MODULES]:
+        row = check_module(name) if name in MODULES else check_op(name)
         worst = "–" if row.worst is None else f"{row.worst:.1e}" if row.worst else "0"
-        print(f"{name:{width}}  {row.cases:5}  {worst:>20}  {row.verdict}", flush=True)
+        faster = "–" if row.speed_up is None else f"{row.speed_up:.1f}"
+        print(f"{name:{width}}  {row.cases:5}  {worst:>20}  {faster:>8}  {row.verdict}", flush=True)
         rows.append(row)
     for row in rows:
         for failure in row.failures:
             print(f"\n{failure}")
+    n_cases, n_parameters = sum(row.cases for row in rows[: len(ops)]), sum(row.cases for row in rows[len(ops) :])
     failed = sum(bool(row.failures) for row in rows)
-    seconds = time.perf_counter() - start
-    print(f"\n{len(rows)} ops, {sum(row.cases for row in rows)} cases, {failed} failed, in {seconds:.1f} s")
+    checked = f"{len(ops)} ops with {n_cases} cases, {len(MODULES)} modules with {n_parameters} parameters"
+    print(f"\n{checked}, {failed} failed, in {time.perf_counter() - start:.1f} s", flush=True)
     return 1 if failed else 0
 
 
+def main(arguments: Sequence[str] = ()) -> int:
+    """Return 1 if any op or module fails, else 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m minigrad", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    if parser.parse_args(arguments).version:
+        print(f"minigrad {minigrad.__version__}")
+        return 0
+    try:
+        return print_table()
+    except BrokenPipeError:  # the reader has left, as `head` does; Python's last flush must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

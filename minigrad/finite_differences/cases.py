@@ -101,7 +101,7 @@ def _binary(a: Any, b: Any) -> list[Case]:
 
 
 def _scores(x: Any, cube: Any) -> list[Case]:
-    """For the maps from scores to weights, and their relatives."""
+    """For the normalizers, which turn scores into weights, and their relatives."""
     return [
         case(x),
         case(x, axis=0),
@@ -289,7 +289,7 @@ CASES: dict[str, list[Case]] = {
         case(X, np.array([-1, -1, -1]), ignore_index=-1),  # nothing left to learn from: 0
         case(LARGE, np.array([1, 3])),
     ],
-    # normalize
+    # layer_norm
     "layer_norm": [
         case(X, _normal(4), _normal(4)),
         case(CUBE, _normal(4), _normal(4)),
@@ -301,7 +301,7 @@ CASES: dict[str, list[Case]] = {
         case(X + 100, _normal(4), _normal(4)),
         case(np.array([[0.0, 1.0, 2.0], [-1.0, 0.0, 3.0]])),
     ],
-    # alternatives
+    # normalizers
     "hardmax": _scores(APART, APART_CUBE),
     "uniform": _scores(X, CUBE),
     "sum_normalize": [*_scores(POSITIVE, _positive(2, 3, 4)), case(X), case(X, mask=PARTLY)],

@@ -76,7 +76,7 @@ def largest(grad):
 
 @every_op
 def test_every_op_has_cases(name):
-    assert CASES.get(name), f"{name} needs cases in minigrad/ops/cases.py"
+    assert CASES.get(name), f"{name} needs cases in minigrad/finite_differences/cases.py"
 
 
 def test_every_case_belongs_to_an_op():
@@ -129,7 +129,7 @@ def test_float32_stays_float32(name, case):
 
 @every_case
 def test_float32_gradient_is_the_float64_gradient_rounded(name, case):
-    """gradcheck works in float64; what is trained in float32 takes the same way."""
+    """gradcheck works in float64; training in float32 runs the same code."""
     _, narrow = gradients(OPS[name], case, np.float32)
     _, wide = gradients(OPS[name], case, np.float64)
     for a, b in zip(narrow, wide, strict=True):

@@ -1,0 +1,57 @@
+"""How many times faster is an op's kernel (`minigrad.fast`) than its page?"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from minigrad.engine import Array, Tensor, as_op
+from minigrad.finite_differences.cases import Case, case
+
+SECONDS = 0.2  # to spend on one op, if two calls of each don't take longer
+
+_rng = np.random.default_rng(0)
+
+
+def _normal(*shape: int) -> Array:
+    return _rng.standard_normal(shape, dtype=np.float32)
+
+
+# What is timed for each op that may have a kernel: float32 arrays as a small GPT has them, made when they are needed.
+SIZES: dict[str, Callable[[], Case]] = {
+    "gelu": lambda: case(_normal(768, 512)),
+    "layer_norm": lambda: case(_normal(768, 128), _normal(128), _normal(128)),
+    "embedding": lambda: case(_normal(65, 128), _rng.integers(65, size=(12, 64))),
+    "linear": lambda: case(_normal(12, 64, 128), _normal(128, 384), _normal(384)),
+    "attention": lambda: case(*(_normal(12, 64, 128) for _ in "qkv"), n_heads=4, causal=True),
+    "tiled_attention": lambda: case(*(_normal(4, 1024, 32) for _ in "qkv")),
+    "gru": lambda: case(_normal(12, 32, 192), _normal(12, 64), _normal(64, 192) / 8, _normal(64)),
+}
+
+
+def speed_up(op: Callable[..., Tensor], example: Case) -> float:
+    """The page's time for forward and backward, divided by the kernel's: for each, the fastest of several calls.
+
+    Page and kernel take turns, so that anything else the machine is doing slows both.
+    """
+    page = as_op(op.__wrapped__, name=op.__name__, indices=op.indices)  # type: ignore[attr-defined]
+    by_page, by_kernel = math.inf, math.inf
+    calls, start = 0, time.perf_counter()
+    while calls < 2 or time.perf_counter() - start < SECONDS:
+        by_page = min(by_page, seconds_for(page, example))
+        by_kernel = min(by_kernel, seconds_for(op, example))
+        calls += 1
+    return by_page / by_kernel
+
+
+def seconds_for(op: Callable[..., Tensor], example: Case) -> float:
+    """How long one call takes, forward and backward."""
+    tensors = [Tensor(array, requires_grad=array.dtype.kind == "f") for array in example.arrays]
+    f = example.of(op)
+    start = time.perf_counter()
+    y = f(*tensors)
+    y.backward(np.ones_like(y.data))
+    return time.perf_counter() - start
