@@ -1,7 +1,7 @@
 """Four classic accidents: hard attention, saturated softmax, a severed graph, nan; what `explain_grad` says of each.
 
-In each a small attention layer does not learn, and no error is raised. You will see the question, the answer, and the
-answer again after the repair. Takes about a second.
+In each of them a small attention layer does not learn, yet no error is raised. You will see what explain_grad says of
+the broken layer, the repair, and what it says of the repaired one. Takes about a second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ALLOWED = mg.causal_mask(6) & (np.arange(6) != 0)  # position 0 is padding: the 
 
 
 def loss(weights: Callable[[mg.Tensor], mg.Tensor], scale: float = 1 / math.sqrt(16)) -> mg.Tensor:
-    """Attention with the given way from scores to weights, and a stand-in for a loss."""
+    """Attention with the given function from scores to weights, and the mean square as a stand-in for a loss."""
     scores = (X @ W_Q) @ (X @ W_K).mT * scale
     return ((weights(scores) @ (X @ W_V)) ** 2).mean()
 
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         print(f"{i}. {accident}\n   {before}\n   Repaired ({repair}):\n   {after}\n")
         results[accident] = {"before": _told(before), "after": _told(after)}
 
-    print("The last one again, as a program that stops where it happens: with first_bad_value():")
+    print("The last one again, inside first_bad_value(), which stops the program at the first nan:")
     try:
         with first_bad_value():
             loss(softmax_by_hand)
@@ -79,10 +79,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
-    """What was seen, from the answers."""
     told = [f"{accident.split(':')[0]}: {results[accident]['before']['verdict']}" for accident, *_ in ACCIDENTS]
     repaired = {results[accident]["after"]["verdict"] for accident, *_ in ACCIDENTS}
-    return [f"What explain_grad says of each accident: {'; '.join(told)}. After the repair: {', '.join(repaired)}."]
+    return [f"explain_grad says of each accident: {'; '.join(told)}; and after each repair: {', '.join(repaired)}."]
 
 
 def _told(explanation: Explanation) -> dict[str, str]:

@@ -1,9 +1,8 @@
 """Computation graphs as pictures: a neuron, attention, a transformer block, a GPT; and a page to walk through.
 
-You will see values going down and gradients coming back, modules folded and opened, and where hard attention cuts the
-way back. Takes about 2 seconds; opens in any browser. Needs the `viz` extra (or Graphviz's `dot`).
-
-The gallery in this folder is made with --out examples/gallery.
+You will see values flow down and gradients flow back, modules folded and unfolded, and hard attention, behind which no
+gradient arrives. The files open in any browser. Takes about 2 seconds. The layout needs the `viz` extra or Graphviz's
+`dot`. The pictures in examples/gallery were made with --out examples/gallery.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ WORDS = ["my", "grandmother", "bakes", "incredible", "cookies"]
 
 
 def neuron() -> viz.layout.Picture:
-    """One neuron, from two numbers to a loss: every value and gradient in full."""
+    """One neuron, from two numbers to a loss, with every value and every gradient."""
     x1, x2 = mg.Tensor(2.0, name="x1"), mg.Tensor(0.5, name="x2")
     w1, w2, b = (mg.Tensor(v, requires_grad=True, name=n) for n, v in (("w1", -0.75), ("w2", 1.0), ("b", 1.5)))
     with viz.record() as tape:
@@ -35,7 +34,7 @@ def neuron() -> viz.layout.Picture:
 
 
 def head(x: mg.Tensor, weights: list[mg.Tensor], normalize: Any) -> mg.Tensor:
-    """One attention head in plain ops."""
+    """One attention head, written in plain ops."""
     q, k, v = (x @ w for w in weights)
     scores = q @ k.mT / math.sqrt(q.shape[-1])
     return normalize(scores) @ v
@@ -55,7 +54,7 @@ def attention_head() -> viz.layout.Picture:
 
 
 def soft_and_hard() -> viz.layout.Picture:
-    """The same head twice. Behind hardmax every gradient is exactly 0: queries and keys never learn."""
+    """The same head twice. Behind hardmax every gradient is exactly 0, so queries and keys never learn."""
     rng = np.random.default_rng(0)
     tokens = rng.normal(size=(5, 8))
     with viz.record() as tape:
@@ -67,7 +66,7 @@ def soft_and_hard() -> viz.layout.Picture:
 
 
 def block() -> tuple[viz.Tape, mg.Tensor]:
-    """One step through a transformer block on a sentence of five words."""
+    """A transformer block, forward and backward, on a sentence of five words."""
     rng = np.random.default_rng(0)
     model = nn.Block(16, 2, causal=True, rng=rng).astype(np.float64)
     x = mg.Tensor(rng.normal(size=(1, len(WORDS), 16)), name="x")
@@ -78,7 +77,7 @@ def block() -> tuple[viz.Tape, mg.Tensor]:
 
 
 def gpt() -> viz.layout.Picture:
-    """A GPT of 6 layers, folded to a page."""
+    """A GPT of 6 layers, folded until it fits on a page."""
     rng = np.random.default_rng(0)
     config = nn.GPTConfig(vocab_size=65, block_size=32, n_layers=6, n_heads=4, d_model=64)
     model = nn.GPT(config, rng).astype(np.float64)
@@ -120,10 +119,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
-    """What was made."""
     files = results["files"]
     if "walk.html" not in files:
-        return [f"{len(files)} graphs as .dot files: there was nothing here to lay them out with."]
+        return [f"{len(files)} graphs as .dot files, because nothing is installed that can lay them out."]
     page = files["walk.html"] / 1000
     return [
         f"{len(files) - 1} graphs, from one neuron to a GPT of 6 layers, and the step page, one file of {page:.0f} kB."

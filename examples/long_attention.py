@@ -1,13 +1,13 @@
 """Long inputs: attention tile by tile, with memory that grows like the length; and what a sliding window forgets.
 
-Softmax looks at a whole row of scores, so it seems that all n × n of them must be there at once. They need not be: read
-minigrad/ops/tiled_attention.py. You will see
+Softmax needs a whole row of scores, so it seems that all n × n of them must be in memory at once. They need not be:
+minigrad/ops/tiled_attention.py tells why. You will see
 
-  1  what it costs: time and peak memory, forward and backward, of attention, of tiled attention, and of a sliding
-     window, in which each position sees only those less than 256 away; n = 128 to 8,192, one head of 64 features.
-     And how far their numbers are apart.
-  2  what the window forgets. At each position stand a key and its value, and a question: what was the value of a key
-     so far? Trained with tiled attention, causal, with and without windows:
+  1  what it costs: time and peak memory, forward and backward, of attention, of tiled attention, and of tiled attention
+     with a sliding window, in which each position sees only those less than 256 away. One head of 64 features, 128 to
+     8,192 positions.
+  2  what the window forgets. Each position has a key, a value, and a question: what is the value of this key, which
+     stands here or earlier? Trained with tiled attention, causal, with windows and without:
 
          position   0   1   2   3   4
          key        c   a   f   d   k
@@ -41,7 +41,8 @@ WAYS: dict[str, Any] = {
     "tiled": mg.tiled_attention,
     "window": lambda q, k, v: mg.tiled_attention(q, k, v, window=WINDOW),
 }
-COLORS = {"attention": "#c0392b", "tiled": "#1f6fb4", "window": "#2e9d8f"}
+
+# --- 1  what it costs ------------------------------------------------------------------------------------------------
 
 
 def value_and_gradients(way: Any, qkv: list[mg.Tensor]) -> list[np.ndarray]:
@@ -53,7 +54,7 @@ def value_and_gradients(way: Any, qkv: list[mg.Tensor]) -> list[np.ndarray]:
 
 
 def measure(n: int, seed: int) -> dict[str, dict[str, float]]:
-    """Of each way the time (short ones several times, of which the median), the peak of memory, how far it is off."""
+    """Of each way the time, the peak of memory, and how far it is from attention, relative to the largest number."""
     found: dict[str, dict[str, float]] = {}
     rng = np.random.default_rng([seed, n])
     qkv = [mg.Tensor(rng.normal(size=(n, D_HEAD)).astype(np.float32), requires_grad=True) for _ in "qkv"]
@@ -64,7 +65,7 @@ def measure(n: int, seed: int) -> dict[str, dict[str, float]]:
             started = time.perf_counter()
             value_and_gradients(way, qkv)
             times.append(time.perf_counter() - started)
-        tracemalloc.start()  # NumPy tells it of every array made from now on
+        tracemalloc.start()  # NumPy reports every array made from now on
         value_and_gradients(way, qkv)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -73,16 +74,26 @@ def measure(n: int, seed: int) -> dict[str, dict[str, float]]:
     return found
 
 
+# --- 2  what a window forgets ----------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Experiment 2."""
-
     window: int | None = None
     n: int = 256
     d: int = 32
     batch: int = 8
     steps: int = 600
     lr: float = 0.01
+
+
+def questions(n: int, batch: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """The keys asked for, keys, values, answers, and how many positions back each answer stands; all (B, n)."""
+    keys = rng.permuted(np.tile(np.arange(2 * n), (batch, 1)), axis=1)[:, :n]
+    values = rng.integers(0, N_VALUES, (batch, n))
+    back = rng.integers(0, np.arange(n) + 1, (batch, n))
+    where = np.arange(n) - back
+    return np.take_along_axis(keys, where, 1), keys, values, np.take_along_axis(values, where, 1), back
 
 
 class Retrieval(nn.Module):
@@ -94,23 +105,13 @@ class Retrieval(nn.Module):
         self.value, self.out = nn.Embedding(N_VALUES, s.d, rng=rng), nn.Linear(s.d, N_VALUES, rng=rng)
 
     def forward(self, asked: np.ndarray, keys: np.ndarray, values: np.ndarray) -> mg.Tensor:
-        q, k, v = self.query(asked), self.key(keys), self.value(values)  # (B, n, d)
+        q, k, v = self.query(asked), self.key(keys), self.value(values)  #      (B, n, d)
         y = mg.tiled_attention(q, k, v, causal=True, window=self.window)
-        logits: mg.Tensor = self.out(y)  #                                 (B, n, N_VALUES)
-        return logits
-
-
-def questions(n: int, batch: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """The keys asked for, keys and values, the answers, and how many positions back each answer stands."""
-    keys = rng.permuted(np.tile(np.arange(2 * n), (batch, 1)), axis=1)[:, :n]
-    values = rng.integers(0, N_VALUES, (batch, n))
-    back = rng.integers(0, np.arange(n) + 1, (batch, n))
-    where = np.arange(n) - back
-    return np.take_along_axis(keys, where, 1), keys, values, np.take_along_axis(values, where, 1), back
+        return self.out(y)  #                                                   (B, n, N_VALUES)
 
 
 def train(s: Settings, seed: int) -> dict[str, Any]:
-    """Accuracy in percent, in sixteen bins by how far back the answer stands."""
+    """Train; then the answers found, in percent: within the window, beyond it, and in 16 bins by how far back."""
     model, data = Retrieval(s, np.random.default_rng([seed, 0])), np.random.default_rng([seed, 1])
     optimizer = optim.Adam(model.parameters(), lr=s.lr)
     for _ in range(s.steps):
@@ -130,11 +131,12 @@ def train(s: Settings, seed: int) -> dict[str, Any]:
     }
 
 
+# --- what was seen ---------------------------------------------------------------------------------------------------
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = story.parse(story.flags(__doc__, steps="training steps of 2"), argv)
-    lengths, s = LENGTHS, Settings()
-    if args.quick:
-        lengths, s = LENGTHS[:5], replace(s, n=128, steps=300)
+    lengths, s = (LENGTHS[:5], Settings(n=128, steps=300)) if args.quick else (LENGTHS, Settings())
     s = replace(s, steps=args.steps or s.steps)
     jobs = [(n, seed) for n in lengths for seed in range(args.seeds)]
     found = iter(story.run(measure, jobs, processes=1, label="1  cost", to_time=True))
@@ -150,47 +152,31 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 
 def report(results: dict[str, Any]) -> None:
-    s, cost, seeds = results["settings"], results["cost"], f"median (range) of {results['settings']['seeds']} seeds"
+    s, seeds = results["settings"], f"median (range) of {results['settings']['seeds']} seeds"
     for key, title in (("ms", "milliseconds, forward and backward, one thread"), ("mib", "peak memory, MiB")):
         rows = [
-            [f"{int(n):,}", *(story.spread_of([r[w] for r in runs], key) for w in WAYS)] for n, runs in cost.items()
+            [f"{int(n):,}", *(story.spread_of([run[way] for run in runs], key) for way in WAYS)]
+            for n, runs in results["cost"].items()
         ]
         story.table(f"1. {title}: {seeds}", ["positions", "attention", "tiled", f"window of {WINDOW}"], rows)
     rows = [
-        [name, story.spread_of(runs, "inside"), story.spread_of(runs, "beyond") if name != "none" else ""]
-        for name, runs in results["retrieval"].items()
+        [window, *("" if runs[0][key] is None else story.spread_of(runs, key) for key in ("inside", "beyond"))]
+        for window, runs in results["retrieval"].items()
     ]
-    rows.append([f"(computed) guessing one of {N_VALUES}", f"{100 / N_VALUES:.1f}", f"{100 / N_VALUES:.1f}"])
+    rows.append([f"(computed) guessing one of {N_VALUES}", *[f"{100 / N_VALUES:.1f}"] * 2])
     title = f"2. Answers found in %, {s['n']} positions, {s['steps']} steps: {seeds}"
     story.table(title, ["window", "that stand within it", "beyond it"], rows)
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
-    """What was seen, from the numbers."""
-    cost, n = results["cost"], max(results["cost"], key=int)
-
-    def of(way: str, key: str, n: str = n) -> float:
-        return story.median([run[way] for run in cost[n]], key)
-
-    shorter = str(int(n) // 2)
-    lines = [
-        f"At {int(n):,} positions tiled attention takes {of('tiled', 'mib'):.0f} MiB where attention takes "
-        f"{of('attention', 'mib'):.0f}, and {of('tiled', 'ms') / of('attention', 'ms'):.2f} times as long; "
-        f"a window of {WINDOW} takes {of('window', 'ms') / of('attention', 'ms'):.2f} times as long.",
-        f"From {int(shorter):,} to {int(n):,} positions memory grows by a factor of "
-        f"{of('tiled', 'mib') / of('tiled', 'mib', shorter):.1f} tiled, of "
-        f"{of('attention', 'mib') / of('attention', 'mib', shorter):.1f} not tiled. "
-        f"Their numbers differ by {max(of('tiled', 'off', m) for m in cost):.0e} of the largest, or less.",
+    n = max(results["cost"], key=int)
+    cost = {way: [run[way] for run in results["cost"][n]] for way in WAYS}
+    mib, ms = ({way: story.median(cost[way], key) for way in WAYS} for key in ("mib", "ms"))
+    return [
+        f"At {int(n):,} positions tiled attention takes {mib['tiled']:.0f} MiB where attention takes "
+        f"{mib['attention']:.0f}, and {ms['tiled'] / ms['attention']:.2f} times as long; a window of {WINDOW} takes "
+        f"{ms['window'] / ms['attention']:.2f} times as long."
     ]
-    for name, runs in results["retrieval"].items():
-        if name == "none":
-            lines.append(f"Of the answers, {story.median(runs, 'inside'):.1f} % are found without a window;")
-        else:
-            lines.append(
-                f"with one of {name}, {story.median(runs, 'inside'):.1f} % of those within it and "
-                f"{story.median(runs, 'beyond'):.1f} % of those beyond it;"
-            )
-    return [*lines, f"by guessing, {100 / N_VALUES:.1f} %."]
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
@@ -199,21 +185,18 @@ def draw(results: dict[str, Any], path: Path) -> None:
         return
     figure, (times, memory, found) = plt.subplots(1, 3, figsize=(14, 4.2))
     lengths = [int(n) for n in results["cost"]]
+    labels = {"attention": "attention", "tiled": "tiled attention", "window": f"tiled, a window of {WINDOW}"}
     for axis, key, title in ((times, "ms", "Time, ms"), (memory, "mib", "Peak memory, MiB")):
-        for way, color in COLORS.items():
-            curves = np.array([[run[way][key] for run in runs] for runs in results["cost"].values()]).T
-            label = {"attention": "attention", "tiled": "tiled attention", "window": f"tiled, a window of {WINDOW}"}[
-                way
-            ]
-            story.band(axis, lengths, curves, color, label)
+        for (way, label), color in zip(labels.items(), ("#c0392b", "#1f6fb4", "#2e9d8f"), strict=True):
+            curves = [[run[way][key] for run in runs] for runs in results["cost"].values()]
+            story.band(axis, lengths, np.transpose(curves), color, label)
         axis.set(title=title, xscale="log", yscale="log", xlabel="positions")
         axis.set_xticks(lengths[::2], [f"{n:,}" for n in lengths[::2]])
         axis.minorticks_off()
         axis.legend()
-    n = results["settings"]["n"]
-    for (name, runs), color in zip(results["retrieval"].items(), ("#1f6fb4", "#2e9d8f", "#c98a1b"), strict=True):
-        label = "no window" if name == "none" else f"a window of {name}"
-        story.band(found, (np.arange(16) + 0.5) * n / 16, [run["curve"] for run in runs], color, label)
+    back = (np.arange(16) + 0.5) * results["settings"]["n"] / 16
+    for (window, runs), color in zip(results["retrieval"].items(), ("#1f6fb4", "#2e9d8f", "#c98a1b"), strict=True):
+        story.band(found, back, [run["curve"] for run in runs], color, f"window: {window}")
     found.axhline(100 / N_VALUES, color="#3b4652", linestyle=":", linewidth=1, label="guessing")
     found.set(title="Answers found, %", xlabel="positions back to the answer", ylim=(0, 103))
     found.legend(loc="center right")

@@ -1,23 +1,22 @@
 """Recommender: asking a user's history about each candidate, against one mean of it for all candidates.
 
-200 items in 20 genres; nobody tells the model the genres, it must find them in clicks. A user has 1, 2, 4 or 8
-interests and has clicked on 24 items, each interest equally often. Will she click on the candidate?
+There are 200 items in 20 genres. Nobody tells the model the genres: it must find them in clicks. A user has 1, 2, 4 or
+8 interests and has clicked on 24 items, each interest equally often. Will she click on the candidate?
 
     history: chess 7, jazz 3, jazz 8, chess 0, ...     candidate jazz 5: clicked     candidate opera 2: not
 
-Attention: the candidate is the query, the history keys and values; each candidate reads its own summary of the history.
-Mean pooling: one summary for all candidates. Both then go through the same small network to click or no click. You will
-see AUC and NDCG@10 about users it has not met, by number of interests, and what candidates attend to.
+With attention the candidate is the query and the history gives keys and values, so each candidate reads its own summary
+of the history. With mean pooling all candidates read the same summary. Both then go through the same small network to
+click or no click. You will see AUC and NDCG@10 about users it has not met, and what candidates attend to.
 
-AUC: a candidate that was clicked, one that was not; how often does the clicked one score higher (ties count a half)?
-NDCG@10: the ten best scores; a click at rank r counts 1/log2(r + 1); divided by what the best order would count.
-Both are taken user by user, over 50 candidates, and averaged; users who clicked on nothing have neither.
+AUC: of all pairs of a clicked and an unclicked candidate, how many have the clicked one score higher? (Ties count a
+half.) NDCG@10: among the ten best scores a click at rank r counts 1/log2(r + 1), and the sum is divided by that of the
+best order. Both are taken user by user, over 50 candidates, and averaged; users who clicked on nothing have neither.
 
-Controls: one interest, where a mean loses nothing; vectors of 32 numbers rather than 8, more than there are genres, so
-that a mean has room for all interests; no history, which leaves how well liked an item is; hardmax; weights not
-normalized, as in the paper (here each a sigmoid of its score); a table of items that starts at standard deviation 1
-rather than 0.3, so that softmax is sure before it has learned; the true click probability, which on average no model
-can beat.
+Controls: one interest, where a mean loses nothing; vectors of 32 numbers instead of 8, in which a mean has room for all
+20 genres; no history, which leaves how well liked an item is; hardmax; weights that are not normalized, as in the
+paper (here the sigmoid of each score); a table of items that starts at standard deviation 1 instead of 0.3, so that
+softmax is sure before it has learned; and the true click probability, which no model can beat on average.
 
 After Zhou et al. 2018 (Deep Interest Network), whose scores come from a small network instead of a dot product.
 Takes about 2 minutes on two cores; --quick less than 20 seconds.
@@ -27,7 +26,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +45,30 @@ LIKED = np.random.default_rng(0).normal(0, 0.7, ITEMS)  # some items are clicked
 
 
 @dataclass(frozen=True)
-class Row:
-    weights: str = "softmax"  # a function of minigrad's; or "none": no history
+class Settings:
+    weights: Any = mg.softmax  # of scores; or None: no history
     d: int = 8
     scale: float = 0.3  # standard deviation of the items' table at the start
     steps: int = 2000
 
 
 ROWS = {
-    "attention": Row(), "attention, not normalized": Row("sigmoid"), "mean pooling": Row("uniform"),
-    "hardmax": Row("hardmax"), "no history": Row("none"), "attention, table at scale 1": Row(scale=1.0),
-    "attention, d = 32": Row(d=32), "mean pooling, d = 32": Row("uniform", d=32),
-}  # fmt: skip
+    "attention": Settings(),
+    "attention, not normalized": Settings(weights=mg.sigmoid),
+    "mean pooling": Settings(weights=mg.uniform),
+    "hardmax": Settings(weights=mg.hardmax),
+    "no history": Settings(weights=None),
+    "attention, table at scale 1": Settings(scale=1.0),
+    "attention, d = 32": Settings(d=32),
+    "mean pooling, d = 32": Settings(weights=mg.uniform, d=32),
+}
 
 
 def make_users(interests: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Histories (B, HISTORY); n candidates each (B, n), one in five of the user's genres; their click probability."""
+    """Histories (B, HISTORY), n candidates each (B, n), one in five of the user's genres, and their click probability.
+
+    `interests` (B,) says how many interests each user has.
+    """
     rows, k = np.arange(len(interests))[:, None], interests[:, None]
     genres = rng.permuted(np.tile(np.arange(len(GENRES)), (len(k), 1)), axis=1)  # the first k are the interests
     turns = rng.permuted(np.tile(np.arange(HISTORY), (len(k), 1)), axis=1) % k  # each interest equally often
@@ -71,6 +77,78 @@ def make_users(interests: np.ndarray, n: int, rng: np.random.Generator) -> tuple
     among = np.where(mine, r * k, k + r * (len(GENRES) - k)).astype(int)
     candidates = genres[rows, among] * EACH + rng.integers(0, EACH, mine.shape)
     return history, candidates, 1 / (1 + np.exp(3 - 4 * mine - LIKED[candidates]))
+
+
+class Recommender(nn.Module):
+    def __init__(self, s: Settings, rng: np.random.Generator) -> None:
+        d, self.weights = s.d, s.weights
+        self.item = nn.Embedding(ITEMS, d, rng=rng)
+        self.item.weight.data = s.scale * self.item.weight.data
+        self.query, self.key = nn.Linear(d, d, rng=rng), nn.Linear(d, d, rng=rng)
+        self.head = nn.Sequential(nn.Linear(3 * d, 32, rng=rng), mg.relu, nn.Linear(32, 2, rng=rng))
+
+    def forward(self, history: np.ndarray, candidates: np.ndarray) -> mg.Tensor:
+        """The logits of no click and click, for each candidate."""
+        item, past = self.item(candidates), self.item(history)  # (B, n, d), (B, HISTORY, d)
+        q, k = self.query(item), self.key(past)
+        if self.weights is None:
+            read = 0 * item
+        elif self.weights is mg.softmax:
+            read = mg.attention(q, k, past)  #                    (B, n, d): one summary for each candidate
+        else:
+            read = self.weights(q @ k.mT / math.sqrt(q.shape[-1])) @ past
+        return self.head(mg.concat([item, read, item * read], axis=-1))
+
+
+def train(s: Settings, seed: int) -> dict[str, Any]:
+    model, data = Recommender(s, np.random.default_rng([seed, 0])), np.random.default_rng([seed, 1])
+    optimizer = optim.Adam(model.parameters())
+    for step in range(s.steps):
+        history, candidates, p = make_users(data.choice(INTERESTS, 64), 10, data)  # new ones in every batch
+        loss = mg.cross_entropy(model(history, candidates), (data.random(p.shape) < p).astype(int))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.lr = optim.cosine_schedule(step, lr=0.03, warmup=0, steps=s.steps)
+        optimizer.step()
+    return evaluate(model, np.random.default_rng([seed, 2]))
+
+
+@mg.no_grad()
+def evaluate(model: Recommender, rng: np.random.Generator) -> dict[str, Any]:
+    """AUC and NDCG × 100 by number of interests, of the model and of the true click probability ("best")."""
+    interests = np.repeat(INTERESTS, 300)
+    history, candidates, p = make_users(interests, 50, rng)
+    clicks = rng.random(p.shape) < p
+    logits = model(history, candidates).numpy()
+    found: dict[str, Any] = {}
+    for name, scores in (("", logits[..., 1] - logits[..., 0]), ("best_", p)):
+        for measure in (auc, ndcg):
+            by_user = np.array([measure(s, c) for s, c in zip(scores, clicks, strict=True)])
+            for k in INTERESTS:
+                found[f"{name}{measure.__name__}{k}"] = 100 * float(np.nanmean(by_user[interests == k]))
+    return found | (looks(model, interests, history, candidates) if model.weights is mg.softmax else {})
+
+
+def looks(model: Recommender, interests: np.ndarray, history: np.ndarray, candidates: np.ndarray) -> dict[str, Any]:
+    """How much of a candidate's attention goes to its own genre, in percent; and the weights of one user, to show."""
+    weights = mg.attention_weights(model.query(model.item(candidates)), model.key(model.item(history))).numpy()
+    same_genre = history[:, None] // EACH == candidates[..., None] // EACH  # (B, n, HISTORY)
+    of_interest = same_genre.any(-1)
+    on_genre, found = (weights * same_genre).sum(-1), {}
+    for k in INTERESTS:
+        found[f"on_genre{k}"] = 100 * float(on_genre[of_interest & (interests == k)[:, None]].mean())
+    user = np.flatnonzero(interests == 4)[0]
+    shown, order = np.flatnonzero(of_interest[user]), np.argsort(history[user])
+    shown = shown[np.argsort(candidates[user, shown])]
+    return found | {
+        "history": [named(i) for i in history[user][order]],
+        "candidates": [named(i) for i in candidates[user, shown]],
+        "weights": np.round(weights[user, shown][:, order], 3).tolist(),
+    }
+
+
+def named(item: int) -> str:
+    return f"{GENRES[item // EACH]} {item % EACH}"
 
 
 def auc(scores: np.ndarray, clicks: np.ndarray) -> float:
@@ -85,75 +163,13 @@ def ndcg(scores: np.ndarray, clicks: np.ndarray, n: int = 10) -> float:
     return float(counts @ clicks[best] / counts[: clicks.sum()].sum()) if clicks.any() else math.nan
 
 
-class Recommender(nn.Module):
-    def __init__(self, row: Row, rng: np.random.Generator) -> None:
-        self.row, d = row, row.d
-        self.item = nn.Embedding(ITEMS, d, rng=rng)
-        self.item.weight.data = row.scale * self.item.weight.data
-        self.query, self.key = nn.Linear(d, d, rng=rng), nn.Linear(d, d, rng=rng)
-        self.head = nn.Sequential(nn.Linear(3 * d, 32, rng=rng), mg.relu, nn.Linear(32, 2, rng=rng))
-
-    def forward(self, history: np.ndarray, candidates: np.ndarray) -> mg.Tensor:
-        """The logits of no click and click, for each candidate."""
-        item, past = self.item(candidates), self.item(history)  # (B, n, d), (B, HISTORY, d)
-        q, k = self.query(item), self.key(past)
-        if self.row.weights == "none":
-            read = 0 * item
-        elif self.row.weights == "softmax":
-            read = mg.attention(q, k, past)  # (B, n, d): one summary for each candidate
-        else:
-            read = getattr(mg, self.row.weights)(q @ k.mT / math.sqrt(self.row.d)) @ past
-        return self.head(mg.concat([item, read, item * read], axis=-1))
-
-
-def train(row: Row, seed: int) -> dict[str, Any]:
-    """Train on users that are new in every batch; then rank the candidates of other users."""
-    model, data = Recommender(row, np.random.default_rng([seed, 0])), np.random.default_rng([seed, 1])
-    optimizer = optim.Adam(model.parameters())
-    for step in range(row.steps):
-        history, candidates, p = make_users(data.choice(INTERESTS, 64), 10, data)
-        loss = mg.cross_entropy(model(history, candidates), (data.random(p.shape) < p).astype(int))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.lr = optim.cosine_schedule(step, lr=0.03, warmup=0, steps=row.steps)
-        optimizer.step()
-    held_out = np.random.default_rng([seed, 2])  # the same users for all rows
-    interests = np.repeat(INTERESTS, 300)
-    history, candidates, p = make_users(interests, 50, held_out)
-    clicks = held_out.random(p.shape) < p
-    with mg.no_grad():
-        logits = model(history, candidates).numpy()
-        weights = mg.attention_weights(model.query(model.item(candidates)), model.key(model.item(history))).numpy()
-    found: dict[str, Any] = {}
-    for name, scores in (("", logits[..., 1] - logits[..., 0]), ("best_", p)):
-        for measure in (auc, ndcg):
-            by_user = np.array([measure(s, c) for s, c in zip(scores, clicks, strict=True)])
-            for k in INTERESTS:
-                found[f"{name}{measure.__name__}{k}"] = 100 * float(np.nanmean(by_user[interests == k]))
-    if row.weights != "softmax":
-        return found
-    same = history[:, None] // EACH == candidates[..., None] // EACH  # (B, n, HISTORY): of the candidate's genre
-    for k in INTERESTS:
-        of_interest = same.any(-1) & (interests == k)[:, None]
-        found[f"on_genre{k}"] = 100 * float((weights * same).sum(-1)[of_interest].mean())
-    user = np.flatnonzero(interests == 4)[0]  # one to show: the first with 4 interests, and all candidates of these
-    shown = np.flatnonzero(same[user].any(-1))
-    shown, order = shown[np.argsort(candidates[user, shown])], np.argsort(history[user])
-    return found | {
-        "history": [named(i) for i in history[user][order]],
-        "candidates": [named(i) for i in candidates[user, shown]],
-        "weights": np.round(weights[user, shown][:, order], 3).tolist(),
-    }
-
-
-def named(item: int) -> str:
-    return f"{GENRES[item // EACH]} {item % EACH}"
+# --- what was seen ---------------------------------------------------------------------------------------------------
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = story.parse(story.flags(__doc__, steps="training steps"), argv)
-    steps = args.steps or (500 if args.quick else Row.steps)
-    rows = {name: replace(row, steps=steps) for name, row in ROWS.items()}
+    steps = args.steps or (500 if args.quick else Settings.steps)
+    rows = {name: replace(s, steps=steps) for name, s in ROWS.items()}
     results = {"steps": steps, "rows": story.compare(train, rows, args, "recommender")}
     for measure, title in {"auc": "AUC", "ndcg": "NDCG@10"}.items():
         lines = [
@@ -164,57 +180,20 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         lines.append(["(computed) true click probability", *best])
         what = f"{title} × 100 by number of interests: median (range) of {args.seeds} seeds, {steps} steps"
         story.table(what, ["", *map(str, INTERESTS)], lines)
-    told = results["rows"]["attention"][0]
-    past = np.array([item.split()[0] for item in told["history"]])
-    genres, whole = np.unique(past), np.array(told["weights"])
-    sums = np.stack([whole[:, past == genre].sum(1) for genre in genres], axis=1)
-    lines = [[item, *(f"{w:.2f}" for w in row)] for item, row in zip(told["candidates"], sums, strict=True)]
-    story.table("Attention, seed 0, one user: where each candidate of her genres looks", ["", *genres], lines)
     draw(results, args.out / "recommend.png")
     return story.finish(args, results, in_words(results))
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
-    """What was seen, from the numbers."""
-    few, many = INTERESTS[0], INTERESTS[-1]
-
-    def of(name: str, key: str) -> float:
-        return story.median(results["rows"][name], key)
-
-    def both(d: str, key: str) -> str:
-        return f"{of('attention' + d, key):.1f} and {of('mean pooling' + d, key):.1f}"
-
-    def gain(d: str, k: int) -> float:
-        return of(f"attention{d}", f"auc{k}") - of(f"mean pooling{d}", f"auc{k}")
-
-    verdict = ""
-    if gain("", many) < 1:
-        verdict = " ATTENTION DID NOT HELP."
-    elif gain("", many) < gain("", few) + 1:
-        verdict = " BUT THE GAIN DOES NOT GROW WITH THE INTERESTS."
-    wide = gain(", d = 32", many)
-    room = "the mean has room, and wins" if wide < -1 else "they are level" if wide < 1 else "attention is ahead, too"
-    return [
-        f"AUC × 100 of attention and of mean pooling for users with {many} interests: {both('', f'auc{many}')} (with "
-        f"vectors of 32 numbers {both(', d = 32', f'auc{many}')}); with one interest {both('', f'auc{few}')}. "
-        f"The true click probability has {of('attention', f'best_auc{many}'):.1f}." + verdict,
-        f"NDCG@10 × 100 with {many} interests: {both('', f'ndcg{many}')}. With 32 numbers, more than the {len(GENRES)} "
-        f"genres, {room}.",
-        f"Where a user has {many} interests and the candidate is one of these, its genre gets "
-        f"{of('attention', f'on_genre{many}'):.0f} % of its attention; of a mean, {100 / many:.1f} %. "
-        f"Genres were never told.",
-        f"With {many} interests, hardmax reaches {of('hardmax', f'auc{many}'):.1f}, no history "
-        f"{of('no history', f'auc{many}'):.1f}, attention that is not normalized "
-        f"{of('attention, not normalized', f'auc{many}'):.1f}, and attention over a table that starts at scale 1 "
-        f"{of('attention, table at scale 1', f'auc{many}'):.1f}.",
+    rows = results["rows"]
+    pairs = [
+        f"{story.median(rows[f'attention{d}'], key):.1f} and {story.median(rows[f'mean pooling{d}'], key):.1f}"
+        for d, key in (("", "auc8"), (", d = 32", "auc8"), ("", "auc1"))
     ]
-
-
-LOOKS = {
-    "attention": ("#1f6fb4", "-"), "attention, not normalized": ("#2e9d8f", "-"), "mean pooling": ("#c0392b", "-"),
-    "hardmax": ("#8f63b8", "-"), "no history": ("#6b7683", "-"), "attention, d = 32": ("#1f6fb4", ":"),
-    "mean pooling, d = 32": ("#c0392b", ":"), "attention, table at scale 1": ("#c98a1b", "-"),
-}  # fmt: skip
+    return [
+        f"AUC × 100 of attention and of mean pooling is {pairs[0]} for users with 8 interests ({pairs[1]} with vectors "
+        f"of 32 numbers instead of 8) and {pairs[2]} for users with one."
+    ]
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
@@ -222,33 +201,21 @@ def draw(results: dict[str, Any], path: Path) -> None:
     if plt is None:
         return
     figure, (ranking, weights) = plt.subplots(1, 2, figsize=(12, 5.2), width_ratios=[1, 0.75])
-    for name, runs in results["rows"].items():
-        color, dashes = LOOKS[name]
-        curves = np.array([[run[f"auc{k}"] for k in INTERESTS] for run in runs])
-        story.band(ranking, INTERESTS, curves, color, name)
-        ranking.lines[-1].set(linestyle=dashes, marker="o", markersize=4, linewidth=2)
+    colors = ("#1f6fb4", "#2e9d8f", "#c0392b", "#8f63b8", "#6b7683", "#c98a1b", "#7fb2dd", "#e39b93")
+    for (name, runs), color in zip(results["rows"].items(), colors, strict=True):
+        story.band(ranking, INTERESTS, [[run[f"auc{k}"] for k in INTERESTS] for run in runs], color, name)
     best = [story.median(results["rows"]["attention"], f"best_auc{k}") for k in INTERESTS]
-    ranking.plot(INTERESTS, best, "--", color="#3b4652", linewidth=1)
-    ranking.axhline(50, color="#3b4652", linestyle="--", linewidth=1)
-    ends = {name: (story.median(runs, f"auc{INTERESTS[-1]}"), LOOKS[name][0]) for name, runs in results["rows"].items()}
-    y = 47.0
-    for name, (end, color) in sorted(
-        (ends | {"true click probability": (best[-1], "#3b4652")}).items(), key=lambda item: item[1]
-    ):
-        y = max(end, y + 2.1)  # names do not overlap
-        ranking.text(8.4, y, name, color=color, va="center")
-    ranking.text(1, 50.5, "guessing", color="#3b4652", va="bottom")
-    ranking.set(title="AUC × 100 about new users", xlabel="interests of the user", xscale="log", ylim=(48, 103))
+    ranking.plot(INTERESTS, best, "--", color="#3b4652", linewidth=1, label="true click probability")
+    ranking.set(title="AUC × 100 about new users", xlabel="interests of the user", xscale="log", ylim=(40, 92))
     ranking.set_xticks(INTERESTS, [str(k) for k in INTERESTS])
     ranking.minorticks_off()
+    ranking.legend(loc="lower center", ncols=2)
+
     told = results["rows"]["attention"][0]
     weights.imshow(told["weights"], cmap="Blues", vmin=0, vmax=0.5, aspect="auto")
     weights.set(title="Attention weights over one history", xlabel="history", ylabel="candidates of her genres")
     weights.set_xticks(range(HISTORY), told["history"], rotation=90, fontsize=8)
     weights.set_yticks(range(len(told["candidates"])), told["candidates"], fontsize=8)
-    for i, (before, item) in enumerate(pairwise(told["history"])):
-        if before.split()[0] != item.split()[0]:
-            weights.axvline(i + 0.5, color="#8793a0", linewidth=1)  # another genre begins
     weights.grid(visible=False)
     story.save_picture(figure, path)
     plt.close(figure)

@@ -1,11 +1,15 @@
 """examples/long_attention.py: its questions, its figures, and that a window forgets what is beyond it."""
 
 import json
+import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import long_attention
+
+RECORD = json.loads((Path(long_attention.__file__).parent / "results/long_attention.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,30 @@ def test_its_words_follow_the_numbers(short_run):
     assert written["in_words"] == long_attention.in_words(written)
     written["cost"]["1024"][0]["tiled"]["mib"] = 4321.0
     assert "takes 4321 MiB" in long_attention.in_words(written)[0]
+
+
+def test_in_the_record_memory_doubles_with_the_length_where_attentions_quadruples():
+    def mib(way, n):
+        return statistics.median(run[way]["mib"] for run in RECORD["cost"][str(n)])
+
+    for way in ("tiled", "window"):
+        assert mib(way, 8192) / mib(way, 4096) < 2.2
+        assert mib(way, 8192) < mib("attention", 8192) / 10
+    assert mib("attention", 8192) / mib("attention", 4096) > 3.5
+
+
+def test_in_the_record_tiles_change_no_number_and_a_window_is_faster():
+    for runs in RECORD["cost"].values():
+        assert max(run["tiled"]["off"] for run in runs) < 1e-5
+    ms = {way: statistics.median(run[way]["ms"] for run in RECORD["cost"]["8192"]) for way in long_attention.WAYS}
+    assert ms["tiled"] < 1.5 * ms["attention"] and ms["window"] < 0.3 * ms["attention"]
+
+
+def test_in_the_record_a_window_finds_all_within_it_and_guesses_beyond_it():
+    for window, runs in RECORD["retrieval"].items():
+        for run in runs:
+            assert run["inside"] > 99
+            assert window == "none" or abs(run["beyond"] - 100 / long_attention.N_VALUES) < 1
 
 
 def test_its_picture_is_drawn(short_run):

@@ -1,6 +1,7 @@
-"""examples/translate.py and its grammar: the language is as told, what is held out is, and words follow numbers."""
+"""examples/translate.py and its grammar: the language, the held-out clauses, and what the record says."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import grammar
 import translate
 
 TRAIN, TEST, ENGLISH, SPANISH = grammar.language()
+RECORD = json.loads((Path(translate.__file__).parent / "results/translate.json").read_text(encoding="utf-8"))
 
 
 def spanish(sentence):
@@ -80,9 +82,9 @@ def test_written_word_by_word_is_what_the_decoder_says_of_its_own_words():
 def test_without_attention_there_is_no_way_to_the_words_but_the_vector():
     model = translate.Translator(translate.Settings(attention=False, d=16), np.random.default_rng(0))
     source, given, _ = grammar.arrays(TRAIN[:3])
-    (vector,) = model.encode(source)
-    assert vector.shape == (3, 16)
-    swapped = model.decode(given, vector[::-1], (vector[::-1],))[0].data
+    vector, memory = model.encode(source)
+    assert vector.shape == (3, 16) and memory is None
+    swapped = model.decode(given, vector[::-1], vector[::-1], None)[0].data
     np.testing.assert_allclose(swapped, model(source[::-1], given).data, rtol=1e-4, atol=1e-5)
     assert not np.allclose(swapped, model(source, given).data, atol=1e-3)
 
@@ -97,8 +99,8 @@ def test_one_vector_has_no_fewer_parameters():
 
 def test_alignment_is_counted_by_word():
     sentence = (["a", "b", "c"], [("x", (0,)), ("y", (1, 2))])
-    assert translate.aligned(np.array([[0, 2]]), [sentence]) == 100
-    assert translate.aligned(np.array([[0, 0]]), [sentence]) == 50
+    assert grammar.aligned(np.array([[0, 2]]), [sentence]) == 100
+    assert grammar.aligned(np.array([[0, 0]]), [sentence]) == 50
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +116,31 @@ def test_its_words_follow_the_numbers(short_run):
     assert written["in_words"] == translate.in_words(written)
     written["rows"]["attention"][0]["right"] = [42.0] * 3
     assert "42.0 % come out flawless with attention" in translate.in_words(written)[0]
-    assert "DID NOT HELP" not in translate.in_words(written)[0]
-    written["rows"]["one vector"][0]["right"] = [42.0] * 3
-    written["rows"]["attention"][0]["aligned"] = written["rows"]["attention"][0]["same position"]
-    assert "DID NOT HELP. THE ALIGNMENT IS NO BETTER" in translate.in_words(written)[0]
+
+
+def recorded(name, key):
+    """The median over seeds for each number of clauses."""
+    return np.median([run[key] for run in RECORD["rows"][name]], axis=0)
+
+
+def test_in_the_record_attention_translates_long_sentences_and_one_vector_only_short_ones():
+    attention = recorded("attention", "right")
+    for name in ("one vector", "one vector, twice the training"):
+        assert recorded(name, "right")[0] > 95  # one clause fits into a vector
+        assert (attention[1:] > recorded(name, "right")[1:] + 40).all()
+        assert recorded(name, "right")[2:].max() < 5
+    assert (attention[: RECORD["settings"]["n_clauses"]] > 85).all()
+
+
+def test_in_the_record_the_largest_weight_finds_the_source_word_in_every_seed():
+    trained = slice(RECORD["settings"]["n_clauses"])
+    assert min(min(run["aligned"][trained]) for run in RECORD["rows"]["attention"]) > 98
+    assert recorded("attention", "same position")[trained].max() < 65
+
+
+def test_in_the_record_every_seed_translates_the_grandmother():
+    for run in RECORD["rows"]["attention"]:
+        assert " ".join(run["example"]["spanish"]) == "mi abuela hornea galletas increíbles"
 
 
 def test_its_picture_is_drawn(short_run):
