@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.engine import Array, Leaf, Node, Tensor, newest_first, no_grad
+from minigrad.engine import Array, Leaf, Node, Tensor, newest_first
+from minigrad.tensors.modes import no_grad
 
 
 class Argument(NamedTuple):

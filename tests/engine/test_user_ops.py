@@ -6,8 +6,8 @@ from agreement import leaf
 
 from minigrad import Tensor, no_grad, op
 from minigrad.engine import Joint
-from minigrad.tensors.modes import in_scope
 from minigrad.ops.elementwise import exp
+from minigrad.tensors.modes import in_scope
 from minigrad.tensors.operators import OPS
 
 

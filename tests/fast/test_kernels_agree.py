@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from agreement import assert_all_close, leaf
-from minigrad.fast import textbook
 
 from minigrad import OPS, Tensor, causal_mask, length_mask
+from minigrad.fast import textbook
 from minigrad.finite_differences.cases import CASES, case
 
 KERNELS = sorted(name for name, op in OPS.items() if op.kernel is not None)

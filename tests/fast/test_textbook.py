@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from minigrad.fast import textbook
 
 from minigrad import OPS
+from minigrad.fast import textbook
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 from classic_mistakes import MISTAKES, X, softmax_right_only_for_a_constant_gradient
 
 import minigrad
-from minigrad.engine import Tensor, as_op, no_grad
+from minigrad.engine import Tensor, as_op
 from minigrad.finite_differences import GradientError, gradcheck
+from minigrad.tensors.modes import no_grad
 
 rng = np.random.default_rng(1)
 

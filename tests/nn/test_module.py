@@ -7,9 +7,9 @@ import pytest
 from tiny import TINY, tensor
 
 from minigrad import Observer, Tensor, cross_entropy, relu, watch
-from minigrad.tensors.modes import current_scope
 from minigrad.nn import GPT, MLP, LayerNorm, Linear, Module, Parameter, Sequential
 from minigrad.optim import SGD
+from minigrad.tensors.modes import current_scope
 
 
 class Pair(Module):

@@ -8,8 +8,8 @@ from agreement import leaf
 from observers import Calls, Log
 
 from minigrad import Tensor, no_grad, watch
-from minigrad.tensors.modes import current_scope, in_scope
 from minigrad.ops.elementwise import exp, tanh
+from minigrad.tensors.modes import current_scope, in_scope
 
 # --- no_grad, and threads ----------------------------------------------------------------------------------------
 

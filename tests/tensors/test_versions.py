@@ -6,8 +6,8 @@ from agreement import leaf
 
 import minigrad
 from minigrad import Tensor, no_grad
-from minigrad.tensors.modes import in_scope
 from minigrad.ops.elementwise import exp, mul
+from minigrad.tensors.modes import in_scope
 
 
 def test_a_leaf_changed_after_the_forward_pass_is_caught_with_the_ops_name():
