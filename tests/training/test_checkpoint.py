@@ -56,9 +56,9 @@ class Run:
     def state(self):
         """Everything that training changes, as one flat dict."""
         optimizer = self.optimizer.state_dict()
-        means = {f"{name} {i}": a for name in self.optimizer.means for i, a in enumerate(optimizer.pop(name))}
+        moments = {f"{name} {i}": a for name in self.optimizer.moments for i, a in enumerate(optimizer.pop(name))}
         generators = {name: str(rng.bit_generator.state) for name, rng in self.generators.items()}
-        return self.model.state_dict() | means | optimizer | generators
+        return self.model.state_dict() | moments | optimizer | generators
 
 
 def assert_same(a, b):
