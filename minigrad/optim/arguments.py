@@ -41,7 +41,7 @@ def checked(name: str, value: Any) -> Any:
     if pair and not (isinstance(value, (tuple, list)) and len(value) == 2):
         raise ValueError(f"{name} must be {range_}, not {value!r}")
     numbers = tuple(value) if pair else (value,)
-    if not all(isinstance(x, Real) for x in numbers):
+    if not all(isinstance(x, Real) and not isinstance(x, bool) for x in numbers):
         raise TypeError(f"{name} must be {range_}, not {value!r}")
     if not all(fits(float(x)) for x in numbers):
         raise ValueError(f"{name} must be {range_}, not {value}")

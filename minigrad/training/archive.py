@@ -38,7 +38,10 @@ def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) ->
     A symbolic link is followed, and a file that is replaced passes on its permissions. Raises TypeError where the
     header holds something that JSON cannot, OSError where the file cannot be written.
     """
-    text = json.dumps({**header, "arrays": list(arrays)}, default=_as_json).encode()
+    try:
+        text = json.dumps({**header, "arrays": list(arrays)}, default=_as_json).encode()
+    except (TypeError, ValueError, RecursionError) as error:  # ValueError: something that contains itself
+        raise TypeError(f"a checkpoint keeps config and notes as JSON: {error}") from error
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give the path of a file in it")
@@ -89,7 +92,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give the path of a checkpoint in it")
     if not path.is_file():
-        raise CheckpointError(f"{path} is no minigrad checkpoint: it is not a regular file")
+        raise CheckpointError(f"{path} is not a minigrad checkpoint: it is not a regular file")
     with open(path, "rb") as file:
         begins_as_zip = file.read(4) == b"PK\x03\x04"
         try:
@@ -100,9 +103,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
             raise
         except Exception as error:  # whatever zipfile and NumPy stumble over in a file that is damaged, or not theirs
             if not begins_as_zip:
-                raise CheckpointError(f"{path} is no minigrad checkpoint") from error
+                raise CheckpointError(f"{path} is not a minigrad checkpoint") from error
             size = f"{path.stat().st_size:,} bytes"
-            raise CheckpointError(f"{path} is cut short or damaged: its {size} are no whole file") from error
+            raise CheckpointError(f"{path} is cut short or damaged: its {size} are not a complete file") from error
     header = _header(path, arrays.pop(HEADER))
     missing = [name for name in header["arrays"] if name not in arrays]
     if missing:
@@ -117,12 +120,12 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     """The members by the names of their arrays. All are stored as they are, and together fit into the file."""
     members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
     if HEADER not in members:
-        raise CheckpointError(f"{path} is no minigrad checkpoint: it has no {HEADER} in it")
+        raise CheckpointError(f"{path} is not a minigrad checkpoint: it has no {HEADER} in it")
     if len(members) < len(archive.infolist()):
         raise CheckpointError(f"{path} is damaged: it has two members of one name")
     for name, member in members.items():
         if member.compress_type != zipfile.ZIP_STORED:
-            raise CheckpointError(f"{path} is no minigrad checkpoint: its {name} is compressed")
+            raise CheckpointError(f"{path} is not a minigrad checkpoint: its {name} is compressed")
     total = sum(member.file_size for member in members.values())
     if total > path.stat().st_size:
         raise CheckpointError(f"{path} is damaged: it claims to hold {total:,} bytes, more than it is long")
@@ -149,8 +152,8 @@ def _header(path: Path, text: Array) -> dict[str, Any]:
     try:
         header = json.loads(text.tobytes())
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no minigrad checkpoint: its {HEADER} is not JSON") from error
+        raise CheckpointError(f"{path} is not a minigrad checkpoint: its {HEADER} is not JSON") from error
     names = header.get("arrays") if isinstance(header, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise CheckpointError(f"{path} is no minigrad checkpoint: its {HEADER} lists no arrays")
+        raise CheckpointError(f"{path} is not a minigrad checkpoint: its {HEADER} lists no arrays")
     return header  # type: ignore[no-any-return]

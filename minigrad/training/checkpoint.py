@@ -88,10 +88,7 @@ def save(
         "notes": notes or {},
         "environment": environment(),
     }
-    try:
-        archive.write(Path(path), header, arrays)
-    except TypeError as error:
-        raise TypeError(f"a checkpoint keeps config and notes as JSON: {error}") from error
+    archive.write(Path(path), header, arrays)
 
 
 def _names(model: Module, optimizer: Optimizer) -> list[str]:
@@ -134,7 +131,7 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path} is of version {version}, written by a newer minigrad than this")
     for name, kind in FIELDS.items():
         if not isinstance(header.get(name, ...), kind):
-            raise CheckpointError(f"{path} is no minigrad checkpoint: its header has no proper {name!r}")
+            raise CheckpointError(f"{path} is not a minigrad checkpoint: its header has no proper {name!r}")
     parameters: dict[str, Array] = {}
     moments: dict[str, dict[str, Array]] = {}
     for key, array in arrays.items():
@@ -144,7 +141,7 @@ def load(path: str | Path) -> Checkpoint:
             case ["optimizer", moment, name]:
                 moments.setdefault(moment, {})[name] = array
             case _:
-                raise CheckpointError(f"{path} is no minigrad checkpoint: it has an array {key!r}")
+                raise CheckpointError(f"{path} is not a minigrad checkpoint: it has an array {key!r}")
     fields = {name: header[name] for name in FIELDS if name != "version"}
     if fields["optimizer"] is not None:
         fields["optimizer"] = moments | fields["optimizer"]

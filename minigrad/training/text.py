@@ -37,9 +37,9 @@ def load(path: str | Path | None = None, *, encoding: str = "utf-8") -> str:
         raise FileNotFoundError(f"there is no file {path}: give the path of a text file")
     try:
         text = path.read_text(encoding=encoding).removeprefix("\ufeff")  # a mark that some editors put first
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise ValueError(
-            f"{path} is not {encoding.upper()} text: byte {error.start} cannot be decoded ({error.reason}). "
+            f"{path} is not {encoding.upper()} text: {error}. "
             f'If it has another encoding, name it: text.load(path, encoding="latin-1")'
         ) from error
     if "\0" in text:

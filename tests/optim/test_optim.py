@@ -248,6 +248,7 @@ WRONG_SETTINGS = [
     (SGD, {"lr": math.inf}, ValueError, "lr must be .*, not inf"),
     (SGD, {"lr": "0.1"}, TypeError, "lr must be .*, not '0.1'"),
     (SGD, {"lr": None}, TypeError, "lr must be .*, not None"),
+    (SGD, {"lr": True}, TypeError, "lr must be .*, not True"),
     (SGD, {"lr": 0.1, "momentum": 1}, ValueError, "momentum must be a number from 0 to below 1, not 1"),
     (SGD, {"lr": 0.1, "momentum": -0.1}, ValueError, "momentum must be .*, not -0.1"),
     (SGD, {"lr": 0.1, "weight_decay": -0.1}, ValueError, "weight_decay must be a finite number from 0 up, not -0.1"),
