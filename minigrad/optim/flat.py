@@ -27,8 +27,9 @@ from minigrad.optim.arguments import check_one_dtype, checked, distinct, leaf_of
 
 Array = NDArray[Any]
 
-# An update passes over memory about a dozen times. In pieces small enough to stay in the cache meanwhile, AdamW takes
-# 1.6 ms for 0.8 million parameters; in one piece it takes 2.5 (tests/benchmarks/numerics.py).
+# An update passes over memory about a dozen times, so it goes in pieces that stay in the cache meanwhile. For 0.8
+# million parameters AdamW took 1.6 ms in pieces and 2.5 in one piece on one machine, and 2.1 either way on another
+# (tests/benchmarks/numerics.py).
 PIECE = 2**16
 
 
