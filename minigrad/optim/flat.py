@@ -1,50 +1,55 @@
-"""Optimizers: from gradients to better parameters.
+"""The optimizers: the rules of `rules.py`, run over all parameters at once and in place.
 
 An optimizer moves its parameters into one flat array and their gradients into another; each parameter becomes a view
 into the first. An update is then a few vector operations however many parameters there are, and clipping is one dot
 product. Parameters with two or more axes (weights, embeddings) lie first: weight decay applies to them and not to the
 rest (biases, layer norms), as in GPT-3 (Brown et al. 2020) and nanoGPT.
 
-A parameter that the loss did not reach (its `.grad` is None) is skipped: no decay, no change of its running means.
+A parameter that the loss did not reach (its `.grad` is None) is skipped: it does not decay, and its moments stay.
 
-Read `Optimizer.step`, then any `_update`: it is the paper's formula, on one piece of the flat arrays. There θ are the
-parameters (`values`), g is their gradient, and t = 1, 2, ... counts the updates.
+A parameter belongs to one optimizer. A new optimizer takes over the values and the gradients of its parameters, so a
+notebook cell that makes one can be run again; the old one then refuses to do anything.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigrad.engine import Leaf, Tensor
-from minigrad.nn.module import Module, Parameter
+from minigrad.optim.arguments import check_one_dtype, checked, distinct, leaf_of
 
 Array = NDArray[Any]
 
-# An update passes over memory about a dozen times. Piece by piece, each small enough to stay in cache meanwhile, AdamW
-# takes 1.6 ms for 0.8 million parameters; in one piece 2.5 (tests/benchmarks/numerics.py).
+# An update passes over memory about a dozen times, so it goes in pieces that stay in the cache meanwhile. For 0.8
+# million parameters AdamW took 1.6 ms in pieces and 2.5 in one piece on one machine, and 2.1 either way on another
+# (tests/benchmarks/numerics.py).
 PIECE = 2**16
 
 
-class _Place(NamedTuple):
-    """Where a parameter lies in the flat arrays: [start:stop]."""
+@dataclass(eq=False)
+class _Slot:
+    """Where a parameter lies in the flat arrays, [start:stop], and how many updates it has had."""
 
     leaf: Leaf
     start: int
     stop: int
+    updates: int = 0
 
     def of(self, flat: Array) -> Array:
         return flat[self.start : self.stop].reshape(self.leaf.shape)
 
 
 class Optimizer:
-    """What all optimizers share: they own the memory of their parameters.
+    """What all optimizers share: the memory of their parameters.
 
-    A subclass lists its `settings` and the `means` it keeps for each parameter, and writes `_update`.
+    A subclass lists its `settings` and the `moments` it keeps for each parameter, and writes `_update`.
 
     Arguments:
         parameters: Tensors that require a gradient, all of one dtype. One that comes twice counts once.
@@ -54,141 +59,166 @@ class Optimizer:
     Attributes:
         values, gradients: the flat arrays. A parameter the loss did not reach has stale numbers in `gradients`.
 
-    Raises RuntimeError for a parameter that another optimizer owns, TypeError for mixed dtypes.
+    Settings are checked whenever they are set: ValueError or TypeError gives the value and the range.
     """
 
     settings: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
-    means: ClassVar[tuple[str, ...]] = ()
+    moments: ClassVar[tuple[str, ...]] = ()
     lr: float
     weight_decay: float
 
     def __init__(self, parameters: Iterable[Tensor], *, lr: float, weight_decay: float = 0.0) -> None:
-        self.parameters = _distinct(parameters)
-        for p in self.parameters:
-            owner = _leaf(p).optimizer and _leaf(p).optimizer()
-            if owner is not None:
-                raise RuntimeError(
-                    f"{p.name or 'a parameter'} of shape {p.shape} already belongs to {owner!r}: "
-                    f"a parameter has one optimizer; delete the old one first (del optimizer)"
-                )
-            if p.dtype != self.parameters[0].dtype:
-                raise TypeError(
-                    f"an optimizer needs parameters of one dtype, but {p.name or 'one'} is {p.dtype} and "
-                    f"{self.parameters[0].name or 'the first'} {self.parameters[0].dtype}: use model.astype(np.float32)"
-                )
+        self.parameters = distinct(parameters)
+        check_one_dtype(self.parameters)
         self.lr, self.weight_decay = lr, weight_decay
 
         size, dtype = sum(p.size for p in self.parameters), self.parameters[0].dtype
         self.values, self.gradients = np.empty(size, dtype), np.zeros(size, dtype)
-        self._means = {name: np.zeros(size, dtype) for name in self.means}
+        self._moments = {name: np.zeros(size, dtype) for name in self.moments}
         self._scratch = np.empty((2, min(size, PIECE)), dtype)
         self._n_decayed = sum(p.size for p in self.parameters if p.ndim >= 2)
 
-        self._places: list[_Place] = []
+        slots: dict[Leaf, _Slot] = {}
         stop = 0
-        for p in sorted(self.parameters, key=lambda p: p.ndim < 2):
+        for p in sorted(self.parameters, key=lambda p: p.ndim < 2):  # the ones that decay first
             start, stop = stop, stop + p.size
-            self._places.append(_Place(_leaf(p), start, stop))
-            p.move_into(self._places[-1].of(self.values), self._places[-1].of(self.gradients), self)
-        self._updates = [0] * len(self._places)  # how many each parameter has had: the t of its next one, less 1
+            slot = slots[leaf_of(p)] = _Slot(leaf_of(p), start, stop)
+            p.move_into(slot.of(self.values), slot.of(self.gradients), self)
+        self._slots = list(slots.values())  # in the order of memory
+        self._slots_as_given = [slots[leaf_of(p)] for p in self.parameters]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, checked(name, value))
 
     def zero_grad(self) -> None:
         """Forget all gradients: `.grad` of every parameter becomes None."""
-        for place in self._places:
-            place.leaf.grad = None
+        self._check_ownership()
+        for slot in self._slots:
+            slot.leaf.grad = None
 
     def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        for i, place in enumerate(self._places):
-            if place.leaf.grad is not None:
-                self._updates[i] += 1
-                place.leaf.version += 1  # graphs made with the old values can no longer be gone back through
+        """Update every parameter that has a gradient.
+
+        Raises RuntimeError if a newer optimizer has taken over one of the parameters.
+        """
+        self._check_ownership()
+        for slot in self._slots:
+            if slot.leaf.grad is not None:
+                slot.updates += 1
+                slot.leaf.version += 1  # backward() through a graph made with the old values raises from now on
         for start, stop, t in self._reached():
             for begin in range(start, stop, PIECE):
                 end = min(begin + PIECE, stop)
-                values, grad = self.values[begin:end], self.gradients[begin:end]
+                values, g = self.values[begin:end], self.gradients[begin:end]
                 if self.weight_decay:
-                    grad = self._decay(values, grad, n=min(max(self._n_decayed - begin, 0), end - begin))
-                means = [mean[begin:end] for mean in self._means.values()]
-                self._update(values, grad, *means, self._scratch[0, : end - begin], t)
+                    g = self._decay(values, g, n=min(max(self._n_decayed - begin, 0), end - begin))
+                moments = [moment[begin:end] for moment in self._moments.values()]
+                self._update(values, g, *moments, self._scratch[0, : end - begin], t)
+
+    def _decay(self, values: Array, g: Array, n: int) -> Array:
+        """The gradient with weight_decay · θ added for the first n numbers of this piece, the ones that decay."""
+        decayed = self._scratch[1, : len(g)]
+        decayed[n:] = g[n:]
+        np.multiply(values[:n], self.weight_decay, out=decayed[:n])
+        decayed[:n] += g[:n]
+        return decayed
+
+    def _update(self, values: Array, g: Array, *moments_scratch_t: Any) -> None:
+        """Apply the rule to one piece: change its values and moments in place. `scratch` is as long, and free to use.
+
+        t counts the updates that this piece has had, this one included.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no _update")
 
     def _reached(self) -> Iterator[tuple[int, int, int]]:
-        """The parts (start, stop) of the flat arrays that have a gradient, with their t. Usually one: all of it."""
+        """The parts (start, stop) of the flat arrays that have a gradient, with their t. Usually there is one: all."""
         part = None
-        for place, t in zip(self._places, self._updates, strict=True):
-            if place.leaf.grad is None:
+        for slot in self._slots:
+            if slot.leaf.grad is None:
                 continue
-            if part is not None and part[1:] == (place.start, t):
-                part = part[0], place.stop, t
+            if part is not None and part[1:] == (slot.start, slot.updates):
+                part = part[0], slot.stop, slot.updates
                 continue
             if part is not None:
                 yield part
-            part = place.start, place.stop, t
+            part = slot.start, slot.stop, slot.updates
         if part is not None:
             yield part
 
-    def _decay(self, values: Array, grad: Array, n: int) -> Array:
-        """Add to the loss weight_decay/2 · ‖θ‖², whose gradient is weight_decay · θ, for the first n of this piece."""
-        decayed = self._scratch[1, : len(grad)]
-        decayed[n:] = grad[n:]
-        np.multiply(values[:n], float(self.weight_decay), out=decayed[:n])
-        decayed[:n] += grad[:n]
-        return decayed
+    def reached_gradients(self) -> list[Array]:
+        """The parts of `gradients` that the loss reached. Usually there is one: all of it."""
+        self._check_ownership()
+        return [self.gradients[start:stop] for start, stop, _ in self._reached()]
 
-    def _update(self, values: Array, g: Array, *means_scratch_t: Any) -> None:
-        """Change one piece of the values and of each of the means in place. `scratch`, as long, is free to use."""
-        raise NotImplementedError(f"{type(self).__name__} has no _update")
+    def _check_ownership(self) -> None:
+        for slot in self._slots:
+            owner = slot.leaf.optimizer and slot.leaf.optimizer()
+            if owner is not self:
+                raise RuntimeError(
+                    f"this {type(self).__name__} no longer owns {slot.leaf.name or 'a parameter'} of shape "
+                    f"{slot.leaf.shape}: a newer optimizer has taken it over. Use the newer one"
+                    + (f", {owner!r}" if owner is not None else "")
+                )
 
     # --- saving and loading -----------------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
-        """All that a later run needs to go on exactly from here, copied.
+        """All that a later run needs to continue exactly from here, copied.
 
-        The settings as numbers; "updates", how many each parameter has had; and for each of `means` a list of arrays:
-        both in the order in which the parameters were given. The parameters themselves are not in it.
+        It holds the settings as numbers; "updates", how many each parameter has had; and for each of `moments` a list
+        of arrays. Both lists are in the order in which the parameters were given. The parameters are not in it.
+
+        Raises RuntimeError if a newer optimizer has taken over a parameter: these moments would belong to values that
+        are no longer there. To hand the moments on, take the state_dict before you make the newer optimizer.
         """
-        order = self._given_order()
+        self._check_ownership()
+        slots = self._slots_as_given
         return {
             "optimizer": type(self).__name__,
             **{name: getattr(self, name) for name in self.settings},
-            "updates": [self._updates[i] for i in order],
-            **{name: [self._places[i].of(mean).copy() for i in order] for name, mean in self._means.items()},
+            "updates": [slot.updates for slot in slots],
+            **{name: [slot.of(flat).copy() for slot in slots] for name, flat in self._moments.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`, its settings included.
+        """Continue from a `state_dict`, its settings included.
 
-        Raises ValueError where it is another optimizer's or its arrays do not fit; then nothing has been changed.
+        Raises ValueError or TypeError where the state is of another kind of optimizer, its arrays do not fit, or a
+        setting is out of range; then nothing has been changed.
         """
+        self._check_ownership()
         kind = type(self).__name__
         if state.get("optimizer") != kind:
             raise ValueError(f"this is the state of {state.get('optimizer', 'no optimizer')}, not of {kind}")
-        missing = [name for name in (*self.settings, "updates", *self.means) if name not in state]
+        missing = [name for name in (*self.settings, "updates", *self.moments) if name not in state]
         if missing:
             raise ValueError(f"this state of {kind} lacks {', '.join(missing)}")
-        for name in ("updates", *self.means):
+        for name in ("updates", *self.moments):
             if len(state[name]) != len(self.parameters):
                 raise ValueError(
                     f"this state of {kind} has {name} of {len(state[name])} parameters, not {len(self.parameters)}"
                 )
-        for name in self.means:
-            for i, (p, mean) in enumerate(zip(self.parameters, state[name], strict=True)):
-                if np.shape(mean) != p.shape:
-                    raise ValueError(
-                        f"this state of {kind} has {name} of shape {np.shape(mean)} "
-                        f"for {p.name or 'parameter'} (number {i}), which has shape {p.shape}"
-                    )
-        for name in self.settings:
-            setattr(self, name, tuple(state[name]) if isinstance(state[name], list) else state[name])  # JSON: lists
-        for i, updates in zip(self._given_order(), state["updates"], strict=True):
-            self._updates[i] = int(updates)
-        for name, flat in self._means.items():
-            for i, mean in zip(self._given_order(), state[name], strict=True):
-                self._places[i].of(flat)[...] = mean
+        settings = {name: checked(name, state[name]) for name in self.settings}
+        updates = [operator.index(count) for count in state["updates"]]
+        if min(updates) < 0:
+            raise ValueError(f"updates are counted from 0 up, not {min(updates)}")
+        moments = {name: self._checked_moments(name, state[name]) for name in self.moments}
 
-    def _given_order(self) -> list[int]:
-        """For each parameter, in the order given, the number of its place."""
-        number = {place.leaf: i for i, place in enumerate(self._places)}
-        return [number[_leaf(p)] for p in self.parameters]
+        for name, value in settings.items():
+            setattr(self, name, value)
+        for i, slot in enumerate(self._slots_as_given):
+            slot.updates = updates[i]
+            for name, flat in self._moments.items():
+                slot.of(flat)[...] = moments[name][i]
+
+    def _checked_moments(self, name: str, moments: Iterable[Any]) -> list[Array]:
+        arrays = [np.asarray(moment) for moment in moments]
+        for i, (p, array) in enumerate(zip(self.parameters, arrays, strict=True)):
+            if array.shape != p.shape or array.dtype.kind not in "iuf":
+                raise ValueError(
+                    f"this state of {type(self).__name__} has {name} of shape {array.shape}, {array.dtype}, "
+                    f"for {p.name or 'parameter'} (number {i}), which has shape {p.shape}"
+                )
+        return arrays
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -202,43 +232,33 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent; with momentum (Polyak 1964) it goes along a decaying sum of the gradients so far.
-
-        u ← momentum · u + g
-        θ ← θ − lr · u
-
-    `weight_decay` adds weight_decay · θ to g.
-    """
+    """Stochastic gradient descent, with or without momentum: `rules.sgd`."""
 
     settings = ("lr", "momentum", "weight_decay")
-    means = ("u",)
+    moments = ("u",)
 
     def __init__(
         self, parameters: Iterable[Tensor], lr: float, *, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay)
         self.momentum = momentum
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay)
 
     def _update(self, values: Array, g: Array, u: Array, scratch: Array, t: int) -> None:
         if self.momentum:
-            u *= float(self.momentum)
+            u *= self.momentum
             u += g
-        np.multiply(u if self.momentum else g, float(self.lr), out=scratch)
+        np.multiply(u if self.momentum else g, self.lr, out=scratch)  # without momentum u is g, and not kept
         values -= scratch
 
 
 class Adam(Optimizer):
-    """Steps of about lr whatever the gradient's scale: its running mean by its running size.  (Kingma & Ba 2015)
+    """Divides the running mean of the gradient by its running size: `rules.adam`.
 
-        m ← β₁ m + (1 − β₁) g           m̂ = m / (1 − β₁ᵗ)
-        v ← β₂ v + (1 − β₂) g²          v̂ = v / (1 − β₂ᵗ)
-        θ ← θ − lr · m̂ / (√v̂ + ε)
-
-    m and v start at 0; the divisions make up for it. `weight_decay` adds weight_decay · θ to g: see `AdamW`.
+    `weight_decay` adds weight_decay · θ to the gradient; see `AdamW` for the decay that is usual today.
     """
 
     settings = ("lr", "betas", "eps", "weight_decay")
-    means = ("m", "v")
+    moments = ("m", "v")
 
     def __init__(
         self,
@@ -249,13 +269,15 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
-            raise ValueError(f"betas are two numbers from 0 to below 1, not {betas}")
+        self.betas, self.eps = betas, eps
         super().__init__(parameters, lr=lr, weight_decay=weight_decay)
-        self.betas, self.eps = (float(betas[0]), float(betas[1])), float(eps)  # Python's: NumPy's would widen float32
 
     def _update(self, values: Array, g: Array, m: Array, v: Array, scratch: Array, t: int) -> None:
-        lr, (beta1, beta2) = float(self.lr), self.betas
+        """The rule with its scalars drawn together, because each one left out saves a pass over memory.
+
+        lr · m̂ / (√v̂ + ε)  =  (lr · c / (1 − β₁ᵗ)) · m / (√v + c ε),   c = √(1 − β₂ᵗ)
+        """
+        beta1, beta2 = self.betas
         m *= beta1
         m += np.multiply(g, 1 - beta1, out=scratch)
 
@@ -264,22 +286,16 @@ class Adam(Optimizer):
         scratch *= 1 - beta2
         v += scratch
 
-        # lr · m̂ / (√v̂ + ε) with the scalars drawn together: each one left out saves a pass over memory
-        correction = math.sqrt(1 - beta2**t)
+        c = math.sqrt(1 - beta2**t)
         np.sqrt(v, out=scratch)
-        scratch += self.eps * correction
+        scratch += c * self.eps
         np.divide(m, scratch, out=scratch)
-        scratch *= lr * correction / (1 - beta1**t)
+        scratch *= self.lr * c / (1 - beta1**t)
         values -= scratch
 
 
 class AdamW(Adam):
-    """Adam with the weight decay beside it and not through m and v, so that all weights shrink at the same rate.
-
-        θ ← θ − lr · weight_decay · θ, then as Adam
-
-    (Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization.)
-    """
+    """Adam that shrinks the weights themselves, all at the same rate: `rules.adamw`."""
 
     def __init__(
         self,
@@ -292,80 +308,7 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def _decay(self, values: Array, grad: Array, n: int) -> Array:
-        values[:n] *= 1 - float(self.lr) * float(self.weight_decay)
-        return grad
-
-
-# --- around the step -------------------------------------------------------------------------------------------------
-
-
-def cosine_schedule(step: int, *, lr: float, warmup: int, steps: int, lr_min: float = 0.0) -> float:
-    """The learning rate of `step` = 0, 1, ...: up in a straight line, then down along half a cosine.
-
-    step < warmup:   lr · (step + 1) / (warmup + 1)                        (Goyal et al. 2017)
-    up to `steps`:   lr_min + (lr − lr_min) · (1 + cos(π p)) / 2,          (Loshchilov & Hutter 2017)
-                     p = (step − warmup) / (steps − warmup)
-    after that:      lr_min
-    """
-    if not 0 <= warmup < steps:
-        raise ValueError(f"the warm-up of {warmup} steps must end before the schedule's {steps} steps do")
-    if step < warmup:
-        return lr * (step + 1) / (warmup + 1)
-    progress = min((step - warmup) / (steps - warmup), 1.0)
-    return lr_min + (lr - lr_min) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def clip_grad_norm(parameters: Optimizer | Iterable[Tensor], max_norm: float) -> float:
-    """Shrink all gradients by one factor so that their norm, taken as one vector, is at most `max_norm`.
-
-    Returns the norm before. Give it the optimizer rather than the parameters: its gradients lie side by side, and the
-    norm is one dot product.  (Pascanu, Mikolov & Bengio 2013; PyTorch's function divides by norm + 1e-6.)
-
-    Raises FloatingPointError for a gradient with nan or inf in it, naming the parameter: one step with it would spoil
-    every parameter.
-    """
-    if not max_norm > 0:
-        raise ValueError(f"gradients are clipped to a norm above 0, not {max_norm}")
-    if isinstance(parameters, Optimizer):
-        gradients = [parameters.gradients[start:stop] for start, stop, _ in parameters._reached()]
-        parameters = parameters.parameters
-    else:
-        parameters = _distinct(parameters, whose="clip_grad_norm")
-        gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = math.sqrt(math.fsum(float(np.vdot(g, g)) for g in gradients))
-    if not math.isfinite(norm):
-        for i, p in enumerate(parameters):
-            if p.grad is not None and not np.isfinite(p.grad).all():
-                raise FloatingPointError(f"the gradient of {p.name or 'parameter'} (number {i}) has nan or inf in it")
-        largest = max(float(np.abs(g).max()) for g in gradients)  # only the squares overflowed
-        norm = largest * math.sqrt(math.fsum(float(np.vdot(g / largest, g / largest)) for g in gradients))
-    if norm > max_norm:
-        for g in gradients:
-            g *= float(max_norm) / norm
-    return norm
-
-
-def _distinct(parameters: Iterable[Tensor], whose: str = "an optimizer") -> list[Tensor]:
-    """The parameters, each once, after a look at each."""
-    if isinstance(parameters, (Module, Tensor)):
-        raise TypeError(
-            f"{whose} takes a list of parameters, such as model.parameters(), not {type(parameters).__name__}"
-        )
-    found: dict[Leaf, Tensor] = {}
-    for p in parameters:
-        if not isinstance(p, Tensor):
-            raise TypeError(f"{whose} takes Tensors, not {type(p).__name__}; for a Module give .parameters()")
-        if p.node is not None and p.node.op is not None:
-            raise ValueError(f"{whose} takes leaves; this Tensor of shape {p.shape} was computed by {p.node.op}")
-        if p.node is None and not isinstance(p, Parameter):  # a Parameter without a Node is frozen, perhaps for now
-            raise ValueError(f"{whose} takes Tensors with requires_grad=True; one of shape {p.shape} has not")
-        found.setdefault(_leaf(p), p)
-    if not found:
-        raise ValueError(f"{whose} needs at least one parameter")
-    return list(found.values())
-
-
-def _leaf(p: Tensor) -> Leaf:
-    assert p.leaf is not None
-    return p.leaf
+    def _decay(self, values: Array, g: Array, n: int) -> Array:
+        """Shrink the first n values of this piece, the ones that decay. The gradient stays as it is."""
+        values[:n] *= 1 - self.lr * self.weight_decay
+        return g

@@ -1,1 +1,6 @@
-"""Around a training run: texts as batches of ids, and checkpoints from which it goes on."""
+"""Around the training loop.
+
+checkpoint   a training run in a file, from which it continues to the same last bit
+archive      the file itself: written whole or not at all, and read with suspicion
+text         characters as numbers, batches of text, and some text to begin with
+"""

@@ -1,27 +1,23 @@
-"""Checkpoints: a training run in a file, from which it goes on to the same last bit.
+"""Checkpoints: a training run in a file, from which it continues to the same last bit.
 
     checkpoint.save("run.npz", model, optimizer=optimizer, step=500, generators={"data": rng})
     ...
     saved = checkpoint.load("run.npz")
-    saved.restore(model, optimizer, {"data": rng})          # then go on with step saved.step
+    saved.restore(model, optimizer, {"data": rng})          # then continue with step saved.step
 
 The file is an .npz, a zip of arrays that np.load opens, and nothing in it is ever executed (no pickle):
 
-    parameters/<name>          the numbers of each parameter, by its dotted name
-    optimizer/<mean>/<name>    the optimizer's running means (Adam's m and v), likewise
-    minigrad.json              all else: step, settings, configuration, vocabulary, states of generators
+    parameters/<name>            the numbers of each parameter, by its dotted name
+    optimizer/<moment>/<name>    the optimizer's moments (Adam's m and v), likewise
+    minigrad.json                everything else: step, settings, configuration, vocabulary, states of generators
 
-It is written beside and then renamed, so that under its name there is always a whole one: a run killed at any moment
-goes on from the last. (What was being written then stays behind as .<name>.<process id> and may be deleted.)
+The file is written under a temporary name and then renamed, so a checkpoint is always complete: a run killed at any
+moment continues from the last one. (A kill can leave a temporary file, .<name>.<random digits>, which may be deleted.)
 """
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
 import platform
-import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,16 +29,18 @@ from numpy.typing import NDArray
 
 from minigrad.nn.module import Module
 from minigrad.optim import Optimizer
+from minigrad.training import archive
+from minigrad.training.archive import CheckpointError as CheckpointError
+
+try:
+    from threadpoolctl import threadpool_info  # type: ignore[import-untyped, import-not-found, unused-ignore]
+except ImportError:
+    threadpool_info = list  # no libraries: `environment` then knows versions only
 
 Array = NDArray[Any]
 Generators = Mapping[str, np.random.Generator]
 
-HEADER = "minigrad.json"
 VERSION = 1  # of the layout above; a file of a later one is refused
-
-
-class CheckpointError(ValueError):
-    """A file that is no whole checkpoint, or one that does not fit what it is to be restored into."""
 
 
 # --- saving ------------------------------------------------------------------------------------------------------
@@ -59,7 +57,7 @@ def save(
     vocabulary: str | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint; one that is there already is replaced, once the new one is whole and on the disk.
+    """Write a checkpoint. One that is there already is replaced, once the new one is complete and on the disk.
 
     Arguments:
         step: how many steps have been made.
@@ -76,9 +74,9 @@ def save(
     optimizer_state = None
     if optimizer is not None:
         names, optimizer_state = _names(model, optimizer), optimizer.state_dict()
-        for mean in optimizer.means:
-            per_parameter = zip(names, optimizer_state.pop(mean), strict=True)
-            arrays |= {f"optimizer/{mean}/{name}": array for name, array in per_parameter}
+        for moment in optimizer.moments:
+            per_parameter = zip(names, optimizer_state.pop(moment), strict=True)
+            arrays |= {f"optimizer/{moment}/{name}": array for name, array in per_parameter}
         optimizer_state["updates"] = dict(zip(names, optimizer_state["updates"], strict=True))
     header = {
         "version": VERSION,
@@ -89,37 +87,8 @@ def save(
         "generators": {name: rng.bit_generator.state for name, rng in (generators or {}).items()},
         "notes": notes or {},
         "environment": environment(),
-        "arrays": list(arrays),
     }
-    try:
-        text = json.dumps(header, default=_as_json)
-    except TypeError as error:
-        raise TypeError(f"a checkpoint keeps config and notes as JSON: {error}") from error
-    _write_whole(Path(path), {HEADER: np.frombuffer(text.encode(), np.uint8), **arrays})
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, (np.ndarray, np.generic)):  # a Mersenne Twister's state is an array
-        return value.tolist()
-    raise TypeError(f"{value!r} is not something JSON can hold")
-
-
-def _write_whole(path: Path, arrays: Mapping[str, Any]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(beside, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut after the renaming could leave an empty file under this name
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    if os.name == "posix":  # the renaming itself is kept in the folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    archive.write(Path(path), header, arrays)
 
 
 def _names(model: Module, optimizer: Optimizer) -> list[str]:
@@ -135,6 +104,48 @@ def _names(model: Module, optimizer: Optimizer) -> list[str]:
 
 
 # --- loading -----------------------------------------------------------------------------------------------------
+
+# What minigrad.json holds beside its list of arrays, and the types each may have.
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "version": int,
+    "step": int,
+    "config": (dict, type(None)),
+    "vocabulary": (str, type(None)),
+    "optimizer": (dict, type(None)),
+    "generators": dict,
+    "notes": dict,
+    "environment": dict,
+}
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises FileNotFoundError where there is none, CheckpointError (a ValueError) for a file that is cut short, damaged
+    or something else.
+    """
+    path = Path(path)
+    header, arrays = archive.read(path)
+    version = header.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise CheckpointError(f"{path} is of version {version}, written by a newer minigrad than this")
+    for name, kind in FIELDS.items():
+        if not isinstance(header.get(name, ...), kind):
+            raise CheckpointError(f"{path} is not a minigrad checkpoint: its header has no proper {name!r}")
+    parameters: dict[str, Array] = {}
+    moments: dict[str, dict[str, Array]] = {}
+    for key, array in arrays.items():
+        match key.split("/", 2):
+            case ["parameters", *rest]:
+                parameters["/".join(rest)] = array
+            case ["optimizer", moment, name]:
+                moments.setdefault(moment, {})[name] = array
+            case _:
+                raise CheckpointError(f"{path} is not a minigrad checkpoint: it has an array {key!r}")
+    fields = {name: header[name] for name in FIELDS if name != "version"}
+    if fields["optimizer"] is not None:
+        fields["optimizer"] = moments | fields["optimizer"]
+    return Checkpoint(path=path, parameters=parameters, **fields)
 
 
 @dataclass(frozen=True)
@@ -154,22 +165,30 @@ class Checkpoint:
     def restore(self, model: Module, optimizer: Optimizer | None = None, generators: Generators | None = None) -> None:
         """Put everything back where it came from. To use a model without training it on, the model alone will do.
 
-        Raises CheckpointError where names, shapes, dtypes or kinds differ; then nothing has been changed. Warns where
-        NumPy, its BLAS or the processor differ and an optimizer is given: the run can go on, but the last bits of its
-        numbers will not be those of a run that was never stopped.
+        Raises CheckpointError where names, shapes, dtypes or kinds differ, or where a value cannot be; then nothing has
+        been changed. Warns where NumPy, its BLAS or the processor differ and an optimizer is given: the run can
+        continue, but the last bits of its numbers will not be those of a run that was never stopped.
         """
-        before = model.state_dict()
+        generators = generators or {}
+        model_before = model.state_dict()
+        optimizer_before = None if optimizer is None else optimizer.state_dict()
+        generators_before = {name: rng.bit_generator.state for name, rng in generators.items()}
         try:
             self._check_dtypes(model)
+            self._check_generators(generators)
             model.load_state_dict(self.parameters)
-            self._check_generators(generators or {})
             if optimizer is not None:
                 optimizer.load_state_dict(self._optimizer_state(_names(model, optimizer), optimizer))
-        except ValueError as error:
-            model.load_state_dict(before)
-            raise CheckpointError(f"{self.path}: {error}") from error
-        for name, rng in (generators or {}).items():
-            rng.bit_generator.state = self.generators[name]
+            for name, rng in generators.items():
+                rng.bit_generator.state = self.generators[name]
+        except Exception as error:  # whatever a damaged value makes NumPy say
+            model.load_state_dict(model_before)
+            if optimizer is not None and optimizer_before is not None:
+                optimizer.load_state_dict(optimizer_before)
+            for name, rng in generators.items():
+                rng.bit_generator.state = generators_before[name]
+            reason = error if isinstance(error, ValueError) else f"it holds a value that cannot be restored ({error!r})"
+            raise CheckpointError(f"{self.path}: {reason}") from error
         if optimizer is not None:
             self._warn_of_another_environment()
 
@@ -186,18 +205,23 @@ class Checkpoint:
         if generators and set(generators) != set(self.generators):
             raise ValueError(f"it holds generators {sorted(self.generators)}, not {sorted(generators)}")
         for name, rng in generators.items():
-            saved, here = self.generators[name]["bit_generator"], rng.bit_generator.state["bit_generator"]
-            if saved != here:
-                raise ValueError(f"generator {name!r} is a {saved} in the checkpoint and a {here} here")
+            saved, here = self.generators[name], rng.bit_generator.state
+            kind = saved.get("bit_generator") if isinstance(saved, dict) else None
+            if kind != here["bit_generator"]:
+                raise ValueError(f"generator {name!r} is a {kind} in the checkpoint and a {here['bit_generator']} here")
+            # NumPy believes these two, and would read past the end of the generator's buffer.
+            if not (0 <= saved.get("buffer_pos", 0) <= 4 and 0 <= saved["state"].get("pos", 0) <= 624):
+                raise ValueError(f"generator {name!r} has a state that no {kind} can have")
 
     def _optimizer_state(self, names: list[str], optimizer: Optimizer) -> dict[str, Any]:
+        """The optimizer's state_dict: its lists in the optimizer's own order of parameters."""
         if self.optimizer is None:
             raise ValueError("it was saved without an optimizer")
         state = dict(self.optimizer)
         if set(names) != set(state["updates"]):
             differ = sorted(set(names) ^ set(state["updates"]))
             raise ValueError(f"its optimizer trains other parameters: they differ in {', '.join(differ[:5])}")
-        for key in ("updates", *optimizer.means):
+        for key in ("updates", *optimizer.moments):
             if key in state:
                 state[key] = [state[key][name] for name in names]
         return state
@@ -205,78 +229,16 @@ class Checkpoint:
     def _warn_of_another_environment(self) -> None:
         here = environment()
         changed = [
-            f"{what} {self.environment.get(what, 'unknown')} then and {here.get(what, 'unknown')} now"
-            for what in sorted(here.keys() | self.environment.keys())
-            if self.environment.get(what) != here.get(what)
+            f"{what} {then} then and {here[what]} now"
+            for what, then in sorted(self.environment.items())
+            if what in here and then != here[what] and "unknown" not in (then, here[what])
         ]
         if changed:
             warnings.warn(
                 f"{self.path} was saved in another environment ({'; '.join(changed)}): "
-                f"training goes on, but not bit for bit as if it had never stopped",
+                f"training continues, but not bit for bit as if it had never stopped",
                 stacklevel=3,
             )
-
-
-def load(path: str | Path) -> Checkpoint:
-    """Read a checkpoint.
-
-    Raises FileNotFoundError where there is none, CheckpointError (a ValueError) for a file that is cut short, damaged
-    or something else.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no checkpoint {path}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: give the path of a checkpoint in it")
-    arrays = _read(path)
-    try:
-        header = json.loads(arrays.pop(HEADER).tobytes())
-        if header["version"] > VERSION:
-            raise CheckpointError(f"{path} is of version {header['version']}, written by a newer minigrad than this")
-        missing = [name for name in header["arrays"] if name not in arrays]
-        if missing:
-            raise CheckpointError(f"{path} is incomplete: it lacks {', '.join(missing[:5])}")
-        optimizer = header["optimizer"]
-        parameters: dict[str, Array] = {}
-        for key in header["arrays"]:
-            kind, name = key.split("/", 1)
-            if kind == "parameters":
-                parameters[name] = arrays[key]
-            else:
-                mean, name = name.split("/", 1)
-                optimizer.setdefault(mean, {})[name] = arrays[key]
-        return Checkpoint(
-            path=path, step=header["step"], config=header["config"], vocabulary=header["vocabulary"],
-            notes=header["notes"], parameters=parameters, optimizer=optimizer, generators=header["generators"],
-            environment=header["environment"],
-        )  # fmt: skip
-    except CheckpointError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is no minigrad checkpoint: its {HEADER} is not one") from error
-
-
-def _read(path: Path) -> dict[str, Array]:
-    """All arrays in the file, each compared with its checksum."""
-    with open(path, "rb") as file:
-        begins_as_zip = file.read(4) == b"PK\x03\x04"
-        file.seek(0)
-        try:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile) or HEADER not in archive.files:
-                raise CheckpointError(f"{path} is no minigrad checkpoint: it has no {HEADER} in it")
-            assert archive.zip is not None
-            damaged = archive.zip.testzip()
-            if damaged is not None:
-                raise CheckpointError(f"{path} is damaged: {damaged.removesuffix('.npy')} is not what was written")
-            return {name: archive[name] for name in archive.files}
-        except CheckpointError:
-            raise
-        except Exception as error:  # whatever NumPy and zipfile stumble over in a file that is damaged, or not theirs
-            if not begins_as_zip:
-                raise CheckpointError(f"{path} is no minigrad checkpoint") from error
-            size = f"{path.stat().st_size:,} bytes"
-            raise CheckpointError(f"{path} is cut short or damaged: its {size} are no whole file") from error
 
 
 # --- what the last bits depend on --------------------------------------------------------------------------------
@@ -285,35 +247,19 @@ def _read(path: Path) -> dict[str, Array]:
 def environment() -> dict[str, str]:
     """What, beside the program, decides the last bits of a result: NumPy, its BLAS with threads and kernels, the CPU.
 
-    Sums of floating numbers depend on their order, and each of these may choose another one.
+    A floating sum depends on its order, and each of these may choose another order. Threads and kernels are "unknown"
+    where the package threadpoolctl is not installed.
     """
     config: dict[str, Any] = np.show_config(mode="dicts") or {}  # type: ignore[assignment]
     blas = config.get("Build Dependencies", {}).get("blas", {})
     simd = config.get("SIMD Extensions", {})
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    libraries.sort(key=lambda library: "numpy" not in library["filepath"])  # SciPy may have loaded one of its own
+    loaded = libraries[0] if libraries else {}
     return {
         "NumPy": np.__version__,
         "CPU": " ".join([platform.machine(), *simd.get("found", [])]),
         "BLAS": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
-        "BLAS kernels": _openblas("get_corename") or os.environ.get("OPENBLAS_CORETYPE", "default"),
-        "BLAS threads": _openblas("get_num_threads") or _threads_asked_for(),
+        "BLAS kernels": str(loaded.get("architecture", "unknown")),
+        "BLAS threads": str(loaded.get("num_threads", "unknown")),
     }
-
-
-def _openblas(question: str) -> str | None:
-    """Ask the OpenBLAS that NumPy has loaded; None where it uses another library, or hides this one."""
-    try:
-        library = ctypes.CDLL(sys.modules["numpy._core._multiarray_umath"].__file__)
-        for name in (f"scipy_openblas_{question}64_", f"scipy_openblas_{question}", f"openblas_{question}"):
-            function = getattr(library, name, None)
-            if function is not None:
-                function.restype = ctypes.c_int if "num" in question else ctypes.c_char_p
-                answer = function()
-                return answer.decode() if isinstance(answer, bytes) else str(answer)
-    except (OSError, KeyError):
-        pass
-    return None
-
-
-def _threads_asked_for() -> str:
-    variables = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    return " ".join(f"{name}={os.environ[name]}" for name in variables if name in os.environ) or "default"

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+import minigrad as mg
 from minigrad import text
 from minigrad.training.text import Vocabulary, batches, bigram_entropy, load, split, unigram_entropy
 
@@ -52,6 +53,33 @@ def test_an_unknown_character_is_named():
 def test_an_unknown_id_is_named(bad):
     with pytest.raises(IndexError, match=f"no character has id {bad}: .* 0 to 3"):
         Vocabulary.from_text("hello").decode([0, bad])
+
+
+def test_ids_come_from_anything_that_holds_integers():
+    vocabulary = Vocabulary.from_text("hello")
+    for ids in ([1, 0, 3], (1, 0, 3), iter([1, 0, 3]), np.array([1, 0, 3], np.uint8), mg.Tensor(np.array([1, 0, 3]))):
+        assert vocabulary.decode(ids) == "heo"
+    assert vocabulary.decode([]) == ""
+
+
+@pytest.mark.parametrize("bad", [[0.7], [1, 2.0], [True], ["h"], np.array([1.0])])
+def test_what_is_not_an_integer_is_no_id(bad):
+    with pytest.raises(TypeError, match="decode takes integers, not "):
+        Vocabulary.from_text("hello").decode(bad)
+    with pytest.raises(TypeError, match="split takes integers, not "):
+        split(bad)
+
+
+def test_text_in_the_place_of_ids_is_told_how_to_become_ids():
+    rng = np.random.default_rng(0)
+    with pytest.raises(TypeError, match=r"batches takes ids, not text: give it vocabulary\.encode\(text\)"):
+        batches("hello world", 4, 2, rng)
+    with pytest.raises(TypeError, match="split takes ids, not text"):
+        split("hello world")
+    with pytest.raises(TypeError, match="decode takes ids, not text"):
+        Vocabulary.from_text("hello").decode("hello")
+    with pytest.raises(ValueError, match=r"batches takes one row of ids, not an array of shape \(2, 9\)"):
+        batches(np.zeros((2, 9), int), 4, 2, rng)
 
 
 # --- split and batches -----------------------------------------------------------------------------------------------
@@ -132,12 +160,28 @@ def test_files_that_are_no_text_are_refused(tmp_path):
     for name, content, says in (
         ("empty.txt", b"", "is empty"),
         ("blank.txt", b" \n\n", "is empty"),
-        ("latin.txt", "naïve".encode("latin-1"), r"latin\.txt is not UTF-8 text: byte 2"),
+        (
+            "latin.txt",
+            "naïve".encode("latin-1"),
+            r"latin\.txt is not UTF-8 text: .* position 2: .*encoding=.latin",
+        ),
         ("zeros.bin", b"ab\0\0", r"zeros\.bin is not text: character 2 is a zero byte"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=says):
             load(tmp_path / name)
+
+
+def test_another_encoding_is_read_by_its_name(tmp_path):
+    path = tmp_path / "poem.txt"
+    for encoding in ("latin-1", "utf-16", "utf-8"):
+        path.write_bytes("naïve\r\n".encode(encoding))
+        assert load(path, encoding=encoding) == "naïve\n"
+    path.write_bytes(b"a\xff")
+    with pytest.raises(ValueError, match=r"poem\.txt is not UTF-16 text: "):
+        load(path, encoding="utf-16")
+    with pytest.raises(LookupError, match="unknown encoding: latin-99"):
+        load(path, encoding="latin-99")
 
 
 # --- entropy ---------------------------------------------------------------------------------------------------------
