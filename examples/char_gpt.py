@@ -155,7 +155,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     try:
         rate = train(run, path)
     except FloatingPointError as error:
-        parser.exit(1, f"training diverged at step {run.done + 1}: {error}. Try a smaller --lr\n")
+        parser.exit(1, f"\ntraining diverged at step {run.done + 1}: {error}. Try a smaller --lr\n")
     if run.done < s.steps:
         command.stop(run, args)
     written = command.write(run.model, run.vocabulary, args, args.length, s.seed)
