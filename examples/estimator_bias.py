@@ -1,21 +1,25 @@
 """Estimators under a microscope: bias and variance of REINFORCE, straight-through and Gumbel-softmax.
 
 You will see what soft_vs_hard trains with, on one choice small enough to know the truth. Scores choose one of N values
-with probability p = softmax(scores); an output layer makes logits of it, and cross-entropy a loss ℓ of each:
+with probability p = softmax(scores); an output layer turns the value into logits, and cross-entropy gives the loss ℓ:
 
     scores  0.1 -0.5 1.3      p  0.21 0.11 0.68      ℓ  0.4 5.1 2.2      expected loss  p·ℓ = 2.2
 
-Its exact gradient g is a sum over the N choices; an estimate ĝ knows one draw. All come from minigrad's backward.
+The gradient g of the expected loss is an exact sum over the N choices; an estimate ĝ knows one draw. All gradients come
+from minigrad's backward. Of each estimator you will see
 
-    bias    ‖E ĝ − g‖ / ‖g‖: no averaging over draws removes it      deviation   √E‖ĝ − E ĝ‖² / ‖g‖: of one draw
-    cosine  of E ĝ and g: is the direction biased or the length?     one draw    mean cosine of a single ĝ and g
+    bias       ‖E ĝ − g‖ / ‖g‖         the error that no averaging over draws removes
+    deviation  √E‖ĝ − E ĝ‖² / ‖g‖      how far one draw is from the mean of all
+    cosine     of E ĝ and g            is the bias one of direction, or of length?
+    one draw   mean cosine of ĝ and g
 
-REINFORCE (its baseline, p·ℓ, told by an oracle) and straight-through are enumerated: E is exact. Gumbel-softmax is
-sampled; chance puts the mean of M draws off by noise = deviation/√M, so bias² = ‖mean − g‖²/‖g‖² − noise², and a bias
-below noise may as well be 0. Controls: a loss linear in the weights, on which straight-through should be right; soft
-attention, whose gradient is another loss's, that of the mean value; and what Gumbel straight-through tends to as τ → 0,
-the difference of two choices' losses by the trapezoid rule, from the slopes at both (as in Liu et al. 2023).
-Each seed is another problem. After Williams 1992, Bengio et al. 2013, Jang et al. and Maddison et al. 2017.
+For REINFORCE (whose baseline, p·ℓ, comes from an oracle) and straight-through, all draws are enumerated, so E is exact.
+Gumbel-softmax is sampled. Chance puts the mean of M draws off by noise = deviation/√M, so bias² is taken as
+‖mean − g‖²/‖g‖² − noise², and a bias below the noise may as well be 0. There are three controls: a loss linear in the
+weights, on which straight-through should be exact; soft attention, whose gradient is that of another loss, the loss of
+the mean value; and the limit of Gumbel straight-through as τ → 0, which takes the difference of two choices' losses by
+the trapezoid rule, from the slopes at both (as in Liu et al. 2023). Each seed is another problem.
+After Williams 1992, Bengio et al. 2013, Jang et al. and Maddison et al. 2017.
 
 Takes about 1.5 minutes on two cores; --quick less than 20 seconds.
 """
@@ -30,6 +34,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+import pictures
 import story
 
 SIZES, TABLES, TAUS = [4, 8, 16, 32, 64, 128], [8, 32], [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
@@ -78,7 +83,7 @@ def measure(choice: Choice, seed: int) -> dict[str, dict[str, float]]:
 
     def reinforce(x: mg.Tensor, baseline: float) -> mg.Tensor:
         log_p = mg.log_softmax(x)[every, every]  # row i has drawn i
-        return n * mg.reinforce(log_p, -each, -baseline)  # it is a mean over rows: n times that is their sum
+        return n * mg.reinforce(log_p, -each, -baseline)  # times n: mg.reinforce takes the mean over rows
 
     found = {  # where there is a row for each choice, row i is the estimate that drawing i gives
         PLAIN: gradients(lambda x: reinforce(x, 0.0), n),
@@ -97,7 +102,7 @@ def measure(choice: Choice, seed: int) -> dict[str, dict[str, float]]:
 
 
 def judge(exact: np.ndarray, parts: Iterable[np.ndarray], p: np.ndarray | None = None) -> dict[str, float]:
-    """Estimates beside the exact gradient: all there are, with their probabilities; or a sample, in parts."""
+    """Compare estimates with the exact gradient: all there are, with their probabilities p, or a sample in parts."""
     size, total = np.linalg.norm(exact), 0.0
     error, square, cosine = np.zeros(len(exact)), 0.0, 0.0  # sums over the estimates, in the end means
     for estimates in parts:
@@ -123,84 +128,61 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     samples = args.steps or (20_000 if args.quick else 200_000)
     rows = {str(n): Choice(n, samples) for n in SIZES}
     results = {"samples": samples, "problems": story.compare(measure, rows, args, "problems")}
-    gumbel = [f"{name}, τ = {tau:g}" for name in (HARD, RELAXED) for tau in (0.1, 1, 5)]
-    for n in TABLES:
-        lines = []
-        for name in (PLAIN, BASELINE, ARGMAX, DRAWN, *gumbel, LINEAR, SOFT, LIMIT):
-            columns = [figures(results, n, name, key) for key in ("bias", "noise", "deviation", "cosine", "one draw")]
-            lines.append([name, *("0" if zero(column) else story.spread(column, "{:.2f}") for column in columns)])
-        story.table(f"N = {n}: median (range) of {args.seeds} problems; Gumbel from {samples:,} draws; 0: below 1e-12",
-                    ["estimate", "bias", "noise", "deviation", "cosine", "one draw"], lines)  # fmt: skip
+    report(results)
     draw(results, args.out / "estimator_bias.png")
     return story.finish(args, results, in_words(results))
 
 
-def zero(figures: Iterable[float]) -> bool:
-    return max(abs(figure) for figure in figures) < 1e-12
-
-
 def figures(results: dict[str, Any], n: int, name: str, key: str) -> list[float]:
-    return [run[name][key] for run in results["problems"][str(n)]]
+    """One figure of one estimator for every problem; rounding errors, below 1e-12, count as 0."""
+    found = [run[name][key] for run in results["problems"][str(n)]]
+    return found if max(map(abs, found)) > 1e-12 else [0.0] * len(found)
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
-    """What was seen, from the numbers."""
+    def both(name: str) -> str:
+        bias, deviation = (statistics.median(figures(results, 32, name, key)) for key in ("bias", "deviation"))
+        return f"{bias:.2g} and {deviation:.2g}"
 
-    def m(name: str, key: str, n: int = 32) -> str:
-        found = figures(results, n, name, key)
-        return "0" if zero(found) else f"{statistics.median(found):.2g}"
-
-    hot, cold, tau_1 = f"{RELAXED}, τ = {TAUS[-1]:g}", f"{RELAXED}, τ = {TAUS[0]:g}", f"{HARD}, τ = 1"
-    floor = m(f"{HARD}, τ = {TAUS[0]:g}", "bias")
-    stays = float(floor) > 2 * max(float(m(cold, "bias")), float(m(cold, "noise")))
-    linear = max(bias for n in SIZES for bias in figures(results, n, LINEAR, "bias"))
-    exact = zero([linear])
-    reinforce = max((m(name, "bias") for name in (PLAIN, BASELINE)), key=float)
-    near = abs(float(floor) - float(m(LIMIT, "bias"))) < 0.1 * float(m(LIMIT, "bias"))
-    pairs = zip(figures(results, 32, BASELINE, "deviation"), figures(results, 32, ARGMAX, "bias"), strict=True)
-    draws = statistics.median((deviation / bias) ** 2 for deviation, bias in pairs)
     return [
-        f"N = 32, in units of the true gradient's size: REINFORCE has bias {reinforce}, deviation "
-        f"{m(PLAIN, 'deviation')} ({m(BASELINE, 'deviation')} with baseline); straight-through {m(ARGMAX, 'bias')} and "
-        f"{m(ARGMAX, 'deviation')}; Gumbel straight-through at τ = 1 {m(tau_1, 'bias')} and {m(tau_1, 'deviation')}.",
-        f"Cooled from τ = {TAUS[-1]:g} to {TAUS[0]:g}, relaxed Gumbel goes from bias {m(hot, 'bias')} to "
-        f"{m(cold, 'bias')} (noise {m(cold, 'noise')}), and from deviation {m(hot, 'deviation')} to "
-        f"{m(cold, 'deviation')}. Straight through, the bias {'stays at' if stays else 'goes to'} {floor}; "
-        f"the trapezoid rule has {m(LIMIT, 'bias')}{', its limit' if near else ' AND IS NOT ITS LIMIT'}.",
-        f"On a loss linear in the weights straight-through is {'exact' if exact else 'NOT EXACT'}, largest bias "
-        f"{linear:.1g}{': its bias comes of how the loss bends between choices' if exact else ''}.",
-        f"REINFORCE with baseline comes as near to g as straight-through after {draws:.0f} draws (N = 32). "
-        f"From N = 4 to 128 its deviation goes from {m(BASELINE, 'deviation', 4)} to "
-        f"{m(BASELINE, 'deviation', 128)}, straight-through's bias from {m(ARGMAX, 'bias', 4)} to "
-        f"{m(ARGMAX, 'bias', 128)}.",
+        f"Bias and deviation among 32 choices, in units of the gradient's size: REINFORCE with baseline "
+        f"{both(BASELINE)}; straight-through {both(ARGMAX)}; Gumbel straight-through (τ = 1) {both(HARD + ', τ = 1')}."
     ]
 
 
-def draw(results: dict[str, Any], path: Any) -> None:
-    plt = story.pyplot()
-    if plt is None:
-        return
-    figure, axes = plt.subplots(1, 3, figsize=(15, 5))
-    for axis, key, ticks in ((axes[0], "bias", [0.1, 0.2, 0.5, 1, 2]), (axes[1], "deviation", [0.5, 1, 2, 5, 10, 20])):
+def report(results: dict[str, Any]) -> None:
+    gumbel = [f"{name}, τ = {tau:g}" for name in (HARD, RELAXED) for tau in (0.1, 1, 5)]
+    keys = ["bias", "noise", "deviation", "cosine", "one draw"]
+    for n in TABLES:
+        lines = []
+        for name in (PLAIN, BASELINE, ARGMAX, DRAWN, *gumbel, LINEAR, SOFT, LIMIT):
+            columns = [figures(results, n, name, key) for key in keys]
+            lines.append([name, *(story.spread(column, "{:.2f}") if any(column) else "0" for column in columns)])
+        problems, samples = len(results["problems"][str(n)]), results["samples"]
+        title = f"N = {n}: median (range) of {problems} problems; Gumbel from {samples:,} draws; 0: below 1e-12"
+        story.table(title, ["estimate", *keys], lines)
+
+
+@pictures.picture(1, 3, size=(15, 5))
+def draw(results: dict[str, Any], bias: Any, deviation: Any, by_tau: Any) -> None:
+    for axis, key, ticks in ((bias, "bias", [0.1, 0.2, 0.5, 1, 2]), (deviation, "deviation", [0.5, 1, 2, 5, 10, 20])):
         for name, color in COLORS.items():
             row = f"{name}, τ = 1" if name in (HARD, RELAXED) else name
             curves = np.array([figures(results, n, row, key) for n in SIZES]).T
-            if zero(curves.flat):  # which a logarithmic axis cannot show
-                row, curves = f"{name}: 0" + (f", below {curves.max():.0e}" if curves.any() else ""), np.nan * curves
-            story.band(axis, SIZES, curves, color, row)
+            if not curves.any():  # a logarithmic axis cannot show 0
+                row, curves = f"{name}: 0", np.nan * curves
+            pictures.band(axis, SIZES, curves, color, row)
         axis.set(title=f"{key.capitalize()} by the number of choices N", xscale="log", yscale="log", xticks=SIZES)
         axis.set(xlabel="N", xticklabels=SIZES, ylabel=f"{key} / size of the gradient", yticks=ticks, yticklabels=ticks)
         axis.minorticks_off()
     for name in (HARD, RELAXED):
         for key, dashes in (("bias", "-"), ("deviation", "--"), ("noise", ":")):
             curve = [statistics.median(figures(results, 32, f"{name}, τ = {tau:g}", key)) for tau in TAUS]
-            axes[2].plot(TAUS, curve, dashes, color=COLORS[name], label=f"{name}: {key}", linewidth=1 + (key == "bias"))
-    axes[2].axhline(statistics.median(figures(results, 32, LIMIT, "bias")), color="#3b4652", linewidth=1, label=LIMIT)
-    axes[2].set(title="Gumbel-softmax by temperature, N = 32", xlabel="τ", xscale="log", yscale="log")
-    for axis in axes:
-        axis.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-    story.save_picture(figure, path)
-    plt.close(figure)
+            by_tau.plot(TAUS, curve, dashes, color=COLORS[name], label=f"{name}: {key}", linewidth=1 + (key == "bias"))
+    pictures.level(by_tau, statistics.median(figures(results, 32, LIMIT, "bias")), "-", LIMIT)
+    by_tau.set(title="Gumbel-softmax by temperature, N = 32", xlabel="τ", xscale="log", yscale="log")
+    for axis in (bias, deviation, by_tau):
+        pictures.legend_below(axis)
 
 
 if __name__ == "__main__":

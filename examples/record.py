@@ -2,13 +2,14 @@
 
 python examples/record.py                     all of them, one after the other
 python examples/record.py digits cartpole     these
-python examples/record.py --page              no runs: only the page, from what is recorded
+python examples/record.py --words             no runs: the recorded figures are put into words again, and on the page
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import json
 import os
 import subprocess
@@ -17,33 +18,30 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from story import write_text
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 ORDER = {  # in learning order
     "From scores to weights": ["softmax_tour", "soft_vs_hard", "temperature", "estimator_bias"],
     "Attention at work": [
-        "translate",
-        "char_gpt",
-        "digits",
-        "memory_network",
-        "recommend",
-        "cartpole",
-        "long_attention",
+        "translate", "char_gpt", "digits", "memory_network", "recommend", "cartpole", "long_attention",
     ],
     "Looking inside": ["draw_graph", "diagnose_gradients"],
-}
+}  # fmt: skip
 NAMES = [name for names in ORDER.values() for name in names]
 PICTURES = {"draw_graph": "gallery/walk.png", "diagnose_gradients": "gallery/soft_and_hard.svg"}  # others: results/
 
 INTRODUCTION = """# The examples
 
-Each is a story to run, such as `.venv/bin/python examples/translate.py`. What it will show stands at its top, and in
-`--help`; a first look takes `--quick`, less than 20 seconds. It prints its figures, writes pictures to `--out` (`out/`
-if left out) and everything to `--json FILE`; those that compare runs take `--seeds N`. Pictures need matplotlib,
-`digits.py` needs scikit-learn and `cartpole.py` Gymnasium: `.venv/bin/pip install -e '.[examples]'` has them all.
+Each is a story to run, such as `.venv/bin/python examples/translate.py`. Its first lines, and `--help`, say what you
+will see; `--quick` gives a first look in less than 20 seconds. An example prints its figures, writes pictures to
+`--out` (`out/` if left out) and all figures to `--json FILE`; those that compare runs take `--seeds N`. Pictures need
+matplotlib, `digits.py` needs scikit-learn and `cartpole.py` Gymnasium: `.venv/bin/pip install -e '.[examples]'` has
+them all.
 
-This page is written by `python examples/record.py`, which runs all of them, from the figures in [`results/`](results):
-medians over seeds; the ranges stand in the tables that each prints. Measured {when} on {machines}."""
+`python examples/record.py` runs all of them and writes this page from the figures in [`results/`](results). They are
+medians over seeds; the tables that the examples print show the ranges, too. Measured {when} on {machines}."""
 
 
 def record(name: str) -> None:
@@ -58,18 +56,16 @@ def record(name: str) -> None:
                 os.replace(path, RESULTS / path.name)
 
 
-def subject(name: str) -> str:
-    """The first line of the example's docstring."""
-    return (ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))) or "").splitlines()[0]
+def put_into_words(name: str) -> None:
+    """Write into the record what the program, as it is now, says of the recorded figures."""
+    found = figures(name)
+    found["in_words"] = importlib.import_module(name).in_words(found)
+    write_text(RESULTS / f"{name}.json", json.dumps(found) + "\n")
 
 
 def figures(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     return found
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{max(1, round(seconds))} s"
 
 
 def page() -> str:
@@ -93,24 +89,34 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def subject(name: str) -> str:
+    """The first line of the example's docstring."""
+    return (ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))) or "").splitlines()[0]
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{max(1, round(seconds))} s"
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(NAMES)}")
-    parser.add_argument("--page", action="store_true", help="write README.md from what is recorded, without any run")
+    parser.add_argument("--words", action="store_true", help="no runs: only words and page, from what is recorded")
     args = parser.parse_args(argv)
     unknown = set(args.names) - set(NAMES)
     if unknown:
         parser.error(f"there is no example {', '.join(sorted(unknown))}")
-    for name in [] if args.page else args.names or NAMES:
-        print(f"\n=== {name}", flush=True)
-        record(name)
-    missing = [name for name in NAMES if not (RESULTS / f"{name}.json").exists() or "measured" not in figures(name)]
+    for name in args.names or NAMES:
+        if args.words:
+            put_into_words(name)
+        else:
+            print(f"\n=== {name}", flush=True)
+            record(name)
+    missing = [name for name in NAMES if not (RESULTS / f"{name}.json").exists()]
     if missing:
         print(f"no page yet: there is no record of {', '.join(missing)}")
-        return
-    beside = HERE / ".README.md"
-    beside.write_text(page(), encoding="utf-8")
-    beside.replace(HERE / "README.md")
+    else:
+        write_text(HERE / "README.md", page())
 
 
 if __name__ == "__main__":

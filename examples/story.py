@@ -1,62 +1,65 @@
-"""What the examples share: flags, seeds in two processes, progress, tables, pictures, files whole or absent."""
+"""What the examples share: flags, runs of several seeds, progress and tables. Pictures have a file of their own."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime
+import functools
+import itertools
 import json
 import multiprocessing
 import os
 import platform
-import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
+from pictures import band, pyplot, save_picture, write_whole  # noqa: F401
+
+# --- before ----------------------------------------------------------------------------------------------------------
+
 
 def flags(doc: str | None, seeds: int = 5, steps: str | None = None) -> argparse.ArgumentParser:
-    """The flags every example has; its docstring is the help.
+    """The flags every example has; the example's docstring is the help.
 
-    For one that has no seeds to compare, seeds=0. `steps` says what --steps counts, where there is something to count.
+    seeds=0 is for an example that compares no seeds. `steps` says what --steps counts, if there is something to count.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a first look, in less than 20 seconds")
     parser.set_defaults(default_seeds=seeds, started=time.monotonic())
+    add = functools.partial(parser.add_argument, metavar="N", type=int)
+    parser.add_argument("--quick", action="store_true", help="a first look, in less than 20 seconds")
     if steps:
-        parser.add_argument("--steps", type=int, default=None, metavar="N", help=f"{steps}, to make it shorter")
+        add("--steps", help=f"{steps}, to make it shorter")
     if seeds:
-        parser.add_argument("--seeds", type=int, default=None, metavar="N", help=f"how many seeds (default {seeds})")
-        parser.add_argument(
-            "--processes", type=int, default=2, metavar="N", help="how many seeds run at once (default 2)"
-        )
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where files go (default out/)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file, too")
+        add("--seeds", help=f"how many seeds (default {seeds})")
+        add("--processes", default=2, help="how many seeds run at once (default 2)")
+    add("--out", type=Path, default=Path("out"), metavar="DIR", help="where files go (default out/)")
+    add("--json", type=Path, metavar="FILE", help="write every figure to this file, too")
     return parser
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None, quick_seeds: int = 2) -> Any:
-    """Read the flags, and make sure before any work that the results can be written."""
+    """Read the flags, and refuse bad ones before any work begins."""
     args = parser.parse_args(argv)
-    if args.default_seeds:
-        if args.seeds is None:
-            args.seeds = quick_seeds if args.quick else args.default_seeds
-        if args.seeds < 1:
-            parser.error(f"--seeds must be at least 1, not {args.seeds}")
-    if getattr(args, "steps", None) is not None and args.steps < 1:
-        parser.error(f"--steps must be at least 1, not {args.steps}")
+    if args.default_seeds and args.seeds is None:
+        args.seeds = quick_seeds if args.quick else args.default_seeds
+    for name in ("steps", "seeds"):
+        value = getattr(args, name, None)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, not {value}")
     check_writable(parser, args)
     return args
 
 
 def check_writable(parser: argparse.ArgumentParser, args: Any) -> None:
-    """Find out before any work, not after it, whether the results can be written."""
+    """Find out before any work whether the results can be written after it."""
     for folder in [args.out, *([args.json.parent] if args.json else [])]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +68,18 @@ def check_writable(parser: argparse.ArgumentParser, args: Any) -> None:
             probe.unlink()
         except OSError as error:
             parser.error(f"cannot write to {folder}: {error.strerror}; choose another place with --out or --json")
+
+
+# --- the runs --------------------------------------------------------------------------------------------------------
+
+
+def compare(
+    job: Callable[[Any, int], Any], rows: Mapping[str, Any], args: Any, label: str = "runs"
+) -> dict[str, list[Any]]:
+    """{name: [job(settings, seed) for every seed] for name, settings in rows.items()}, several at a time."""
+    jobs = [(settings, seed) for settings in rows.values() for seed in range(args.seeds)]
+    results = iter(run(job, jobs, args.processes, label))
+    return {name: [next(results) for _ in range(args.seeds)] for name in rows}
 
 
 def run(
@@ -76,114 +91,62 @@ def run(
 ) -> list[Any]:
     """[job(*arguments) for arguments in jobs], several at a time, with progress.
 
-    Each process gets one BLAS thread: the matrices of a toy model are too small to share. With one process all runs in
-    this one; but not to_time something: then it has a process, and one thread, of its own.
+    processes=1 runs all jobs in this process; with `to_time` they get a process of their own, whose one BLAS thread
+    makes times comparable.
     """
-    results: list[Any] = [None] * len(jobs)
     if not to_time and (processes <= 1 or len(jobs) <= 1):
-        for i in progress(range(len(jobs)), label, len(jobs)):
-            results[i] = job(*jobs[i])
-        return results
-    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-    before = {name: os.environ.get(name) for name in threads}
-    os.environ.update(threads)  # read by NumPy when the new processes import it
-    try:
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            futures = {pool.submit(job, *arguments): i for i, arguments in enumerate(jobs)}
-            for future in progress(as_completed(futures), label, len(jobs)):
-                results[futures[future]] = future.result()
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-    return results
+        return list(with_progress(itertools.starmap(job, jobs), label, len(jobs)))
+    # Each process gets one BLAS thread: the matrices of a toy model are too small to share. NumPy reads these names
+    # when a new process imports it.
+    one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    spawn = multiprocessing.get_context("spawn")
+    with mock.patch.dict(os.environ, one_thread), ProcessPoolExecutor(processes, mp_context=spawn) as pool:
+        return list(with_progress(pool.map(job, *zip(*jobs, strict=True)), label, len(jobs)))
 
 
-def compare(
-    job: Callable[[Any, int], Any], rows: Mapping[str, Any], args: Any, label: str = "runs"
-) -> dict[str, list[Any]]:
-    """{name: [job(settings, seed) for every seed] for name, settings in rows.items()}, several at a time."""
-    jobs = [(settings, seed) for settings in rows.values() for seed in range(args.seeds)]
-    found = iter(run(job, jobs, args.processes, label))
-    return {name: [next(found) for _ in range(args.seeds)] for name in rows}
-
-
-def progress(items: Iterable[Any], label: str, total: int) -> Iterable[Any]:
-    """The items, with a bar: tqdm's where it is installed, else a line now and then."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return _plain_progress(items, label, total)
-    return tqdm(items, desc=label, total=total, file=sys.stderr, leave=False)  # type: ignore[no-any-return]
-
-
-def _plain_progress(items: Iterable[Any], label: str, total: int) -> Iterable[Any]:
-    started = last = time.monotonic()
-    for done, item in enumerate(items, 1):
+def with_progress(items: Iterable[Any], label: str, total: int) -> Iterator[Any]:
+    progress = Progress(label, total)
+    for item in items:
+        progress.step()
         yield item
-        now = time.monotonic()
-        if now - last > 3:
-            last = now
-            print(f"{label}: {done} of {total}, {now - started:.0f} s", file=sys.stderr, flush=True)
+    progress.clear()
 
 
-class Meter:
-    """Progress of a loop that has something to say at every step: a bar where tqdm is installed and a terminal shows
-    it, else a line now and then. Either has the time left.
-    """
+class Progress:
+    """How far a loop is and how long it still takes: one changing line in a terminal, elsewhere a line now and then."""
 
     def __init__(self, label: str, total: int, done: int = 0) -> None:
         self.label, self.total, self.first, self.done = label, total, done, done
-        self.started = self.last = time.monotonic()
-        self.bar: Any = None
-        if sys.stderr.isatty():
-            with contextlib.suppress(ImportError):
-                from tqdm import tqdm
+        self.started = self.shown = time.monotonic()
+        self.terminal = sys.stderr.isatty()
 
-                self.bar = tqdm(desc=label, total=total, initial=done, file=sys.stderr, leave=False, unit=" steps")
-
-    def step(self, says: str) -> None:
+    def step(self, *says: str) -> None:
         self.done += 1
-        if self.bar is not None:
-            self.bar.set_postfix_str(says, refresh=False)
-            self.bar.update()
-            return
         now = time.monotonic()
-        if now - self.last > 5:
-            self.last = now
-            left = (now - self.started) / (self.done - self.first) * (self.total - self.done)
-            minutes, seconds = divmod(round(left), 60)
-            line = f"{self.label}: {self.done} of {self.total}, {says}, {minutes}:{seconds:02d} left"
-            print(line, file=sys.stderr, flush=True)
+        if now - self.shown > (0.2 if self.terminal else 5):
+            self.shown = now
+            left = round((now - self.started) / (self.done - self.first) * (self.total - self.done))
+            parts = [f"{self.label}: {self.done} of {self.total}", *says, f"{left // 60}:{left % 60:02d} left"]
+            line = ", ".join(parts)
+            print(f"\r{line:<79}" if self.terminal else line + "\n", end="", file=sys.stderr, flush=True)
 
     def print(self, line: str) -> None:
-        """A line to keep."""
-        if self.bar is not None:
-            self.bar.clear()
+        """Print a line that stays."""
+        self.clear()
         print(line, flush=True)
 
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+    def clear(self) -> None:
+        if self.terminal:
+            print(f"\r{'':<79}\r", end="", file=sys.stderr, flush=True)
 
 
-@contextlib.contextmanager
-def ctrl_c() -> Iterator[Callable[[], bool]]:
-    """`with ctrl_c() as asked:` inside, Ctrl-C stops nothing but makes asked() true, so that what has been begun is
-    finished first. A second Ctrl-C stops at once.
-    """
-    times = 0
+def drift(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], names: Sequence[str]) -> float:
+    """How far the parameters of these names moved: the largest change of any of their numbers."""
+    moved = [name for name in before if set(names) & set(name.split("."))]
+    return max(float(np.abs(after[name] - before[name]).max()) for name in moved)
 
-    def note(*_: Any) -> None:
-        nonlocal times
-        times += 1
-        if times > 1:
-            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: times > 0
-    finally:
-        signal.signal(signal.SIGINT, before)
+# --- after -----------------------------------------------------------------------------------------------------------
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -197,7 +160,7 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
 
 
 def spread(values: Sequence[float], form: str = "{:.1f}") -> str:
-    """Median and range, the way every table here shows several seeds: "99.8 (99.1 - 100.0)"."""
+    """Median and range, the way every table here shows several seeds: "99.8 (99.1 – 100.0)"."""
     median, low, high = (form.format(v) for v in (statistics.median(values), min(values), max(values)))
     return median if low == high else f"{median} ({low} – {high})"
 
@@ -213,10 +176,8 @@ def spread_of(runs: Sequence[Mapping[str, Any]], key: str, form: str = "{:.1f}")
 
 
 def finish(args: Any, results: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """The end of an example: what was seen, in words; and with --json all figures, these words and the time it took."""
-    print()
-    for line in words:
-        print(line)
+    """The end of an example: print in words what was seen; with --json, write the figures, these words and the time."""
+    print("", *words, sep="\n")
     if args.quick and args.default_seeds:
         print("(A first look, with fewer steps and seeds: the full run may say otherwise. See examples/README.md.)")
     results |= {
@@ -227,53 +188,12 @@ def finish(args: Any, results: dict[str, Any], words: Sequence[str]) -> dict[str
             "python": platform.python_version(), "numpy": np.__version__,
         },
     }  # fmt: skip
-    write_json(args.json, results)
+    if args.json is not None:
+        write_text(args.json, json.dumps(results) + "\n")
+        print(f"figures: {args.json}")
     return results
 
 
-def write_json(path: Path | None, results: Any) -> None:
-    if path is not None:
-        _whole(path, lambda beside: beside.write_text(json.dumps(results) + "\n", encoding="utf-8"))
-        print(f"figures: {path}")
-
-
-def pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files; or None, and a sentence, where it is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        print("no picture: matplotlib is not installed (pip install matplotlib, or 'minigrad[examples]')")
-        return None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update(
-        {
-            "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-            "grid.color": "#e6eaee", "axes.edgecolor": "#8793a0", "axes.axisbelow": True,
-            "axes.titleweight": "bold", "legend.frameon": False,
-            "savefig.dpi": 130, "figure.constrained_layout.use": True,
-        }
-    )  # fmt: skip
-    return plt
-
-
-def band(axis: Any, x: Any, curves: Any, color: str, label: str) -> None:
-    """Curves of several seeds, (seeds, points), as a line, their median, and a band from the lowest to the highest."""
-    axis.plot(x, np.median(curves, 0), color=color, label=label)
-    axis.fill_between(x, np.min(curves, 0), np.max(curves, 0), color=color, alpha=0.15, linewidth=0)
-
-
-def save_picture(figure: Any, path: Path) -> None:
-    _whole(path, lambda beside: figure.savefig(beside, format=path.suffix[1:]))
-    print(f"picture: {path}")
-
-
-def _whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside, then rename: the file is complete or not there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is complete, or is not there."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))

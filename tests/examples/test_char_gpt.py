@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import char_gpt
+import char_gpt_command
 import story
 from minigrad import checkpoint
 
@@ -148,7 +149,7 @@ def test_ctrl_c_saves_and_the_run_that_goes_on_is_the_unbroken_one(number, tiny,
     assert_same_run(tmp_path / "unbroken" / "char_gpt.npz", path)
 
 
-def test_it_can_be_gone_on_with_from_another_folder(tmp_path, monkeypatch, stopped_after, capsys):
+def test_a_run_can_be_resumed_from_another_folder(tmp_path, monkeypatch, stopped_after, capsys):
     (tmp_path / "lines.txt").write_text(LINES)
     monkeypatch.chdir(tmp_path)
     stopped_after(7)
@@ -168,10 +169,10 @@ def test_a_quick_checkpoint_beside_is_named(tiny, tmp_path, refused):
 
 
 def test_a_second_ctrl_c_stops_at_once():
-    with pytest.raises(KeyboardInterrupt), story.ctrl_c() as stop:
-        assert not stop()
+    with pytest.raises(KeyboardInterrupt), char_gpt_command.ctrl_c() as pressed:
+        assert not pressed()
         signal.raise_signal(signal.SIGINT)
-        assert stop()
+        assert pressed()
         signal.raise_signal(signal.SIGINT)
 
 
@@ -290,7 +291,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(tiny, refused,
     assert re.search(f"cannot write to {lines}/out: Not a directory; choose another", refused(tiny("lines.txt/out")))
 
 
-def test_another_configuration_is_not_gone_on_with(tiny, trained, refused, tmp_path):
+def test_a_run_with_other_settings_is_not_resumed(tiny, trained, refused, tmp_path):
     folder = str(tmp_path / "trained")
     said = refused(["--resume", "--out", folder, "--n-layers", "4"])
     assert f"{trained} was trained with n_layers = 1, not 4: leave --n-layers out" in said
@@ -326,25 +327,42 @@ def test_a_checkpoint_of_another_model_names_parameter_and_shapes(trained, refus
 # --- progress --------------------------------------------------------------------------------------------------------
 
 
-def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch, capsys):
-    clock = iter(range(0, 1000, 2))
-    monkeypatch.setattr(story.time, "monotonic", lambda: next(clock))
-    meter = story.Meter("training", total=40, done=10)
+@pytest.fixture
+def clock(monkeypatch):
+    """Two seconds pass between one look at the clock and the next."""
+    seconds = iter(range(0, 1000, 2))
+    monkeypatch.setattr(story.time, "monotonic", lambda: next(seconds))
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(clock, capsys):
+    progress = story.Progress("training", total=40, done=10)
     for i in range(5):
-        meter.step(f"loss {i}")
-    meter.print("validated")
-    meter.close()
+        progress.step(f"loss {i}")
+    progress.print("validated")
+    progress.clear()
     captured = capsys.readouterr()
     assert captured.err.splitlines() == ["training: 13 of 40, loss 2, 0:54 left"]
     assert captured.out == "validated\n"
 
 
-def test_progress_in_a_terminal_is_a_bar(monkeypatch, capsys):
-    pytest.importorskip("tqdm", reason="tqdm is not installed: there is no bar")
+def test_progress_in_a_terminal_is_one_line_that_changes_and_makes_room_for_others(clock, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    meter = story.Meter("training", total=40, done=10)
-    for i in range(30):
-        meter.step(f"loss {i}")
-    meter.bar.refresh()
-    meter.close()
-    assert re.search(r"training: 100%.*40/40.*loss 29", capsys.readouterr().err)
+    progress = story.Progress("training", total=40, done=10)
+    for i in range(5):
+        progress.step(f"loss {i}")
+    progress.print("validated")
+    captured = capsys.readouterr()
+    shown = captured.err.split("\r")
+    assert [line.strip() for line in shown if "loss" in line][-1] == "training: 15 of 40, loss 4, 0:50 left"
+    assert len({len(line) for line in shown if line}) == 1 and not shown[-2].strip()  # each covers the one before
+    assert "\n" not in captured.err and captured.out == "validated\n"
+
+
+# --- the recorded run ------------------------------------------------------------------------------------------------
+
+
+def test_recorded_the_loss_falls_below_the_bigram_entropy_at_the_first_validation_and_keeps_falling():
+    record = json.loads((EXAMPLES / "results" / "char_gpt.json").read_text(encoding="utf-8"))
+    losses = [loss / np.log(2) for _, loss in record["validation_loss"]]
+    assert losses[0] > record["entropies"]["unigram"] > record["entropies"]["bigram"] > losses[1]
+    assert losses == sorted(losses, reverse=True)

@@ -1,6 +1,8 @@
 """What estimator_bias.py measures: against arithmetic done here, and that its words follow its numbers."""
 
 import json
+import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,13 +117,48 @@ def test_figures_and_picture_are_written(short_run):
 
 def test_the_words_follow_the_numbers(short_run):
     results = json.loads(json.dumps(short_run[0]))
-    words = example.in_words(results)
-    assert words == short_run[0]["in_words"] and len(words[0]) <= 230
-    assert "REINFORCE has bias 0," in words[0] and "is exact" in words[2]
+    (words,) = example.in_words(results)
+    assert [words] == short_run[0]["in_words"] and len(words) <= 230
+    assert "REINFORCE with baseline 0 and " in words
     for run in results["problems"]["32"]:
         run[example.BASELINE]["bias"] = 0.33
-        run[example.LINEAR]["bias"] = 0.1
-        run[f"{example.HARD}, τ = 0.05"]["bias"] = 0.9
-        run[f"{example.RELAXED}, τ = 0.05"] |= {"bias": 0.01, "noise": 0.01}
-    words = example.in_words(results)
-    assert "REINFORCE has bias 0.33" in words[0] and "stays at 0.9" in words[1] and "NOT EXACT" in words[2]
+    assert "REINFORCE with baseline 0.33 and " in example.in_words(results)[0]
+
+
+# --- the recorded run ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return json.loads((Path(example.__file__).parent / "results" / "estimator_bias.json").read_text(encoding="utf-8"))
+
+
+def median(recorded, name, key, n=32):
+    return statistics.median(example.figures(recorded, n, name, key))
+
+
+def test_recorded_reinforce_has_no_bias_and_neither_has_straight_through_on_a_linear_loss(recorded):
+    for n in example.SIZES:
+        for name in (example.PLAIN, example.BASELINE, example.LINEAR):
+            assert not any(example.figures(recorded, n, name, "bias"))
+
+
+def test_recorded_cooling_removes_the_bias_of_relaxed_gumbel_and_not_of_gumbel_straight_through(recorded):
+    hot, cold = f"τ = {example.TAUS[-1]:g}", f"τ = {example.TAUS[0]:g}"
+    relaxed, straight = f"{example.RELAXED}, {cold}", f"{example.HARD}, {cold}"
+    assert median(recorded, f"{example.RELAXED}, {hot}", "bias") > 0.5
+    assert median(recorded, relaxed, "bias") < median(recorded, relaxed, "noise")
+    assert median(recorded, relaxed, "deviation") > 100 * median(recorded, f"{example.RELAXED}, {hot}", "deviation")
+    assert median(recorded, straight, "bias") > 2 * median(recorded, straight, "noise")
+    assert median(recorded, straight, "bias") == pytest.approx(median(recorded, example.LIMIT, "bias"), rel=0.1)
+
+
+def test_recorded_reinforce_with_a_baseline_comes_as_near_as_straight_through_after_a_few_draws(recorded):
+    deviations = example.figures(recorded, 32, example.BASELINE, "deviation")
+    biases = example.figures(recorded, 32, example.ARGMAX, "bias")
+    assert 5 < statistics.median((d / b) ** 2 for d, b in zip(deviations, biases, strict=True)) < 50
+
+
+def test_recorded_reinforces_deviation_grows_with_the_choices_and_straight_throughs_bias_does_not(recorded):
+    assert median(recorded, example.BASELINE, "deviation", 128) > 3 * median(recorded, example.BASELINE, "deviation", 4)
+    assert median(recorded, example.ARGMAX, "bias", 128) < 1.3 * median(recorded, example.ARGMAX, "bias", 4)

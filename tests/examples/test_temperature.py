@@ -2,12 +2,15 @@
 
 import json
 import math
+import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minigrad as mg
 import temperature as example
+import temperature_long_inputs as long_inputs
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def test_scores_of_d_features_without_the_square_root_are_as_cold_as_one_over_it
 
 @pytest.mark.parametrize("target", [0.01, 1.0, 50.0])
 def test_bisection_solves_a_known_equation(target):
-    found = example.solve(lambda beta: 1 / beta, np.array([target]))
+    found = long_inputs.solve(lambda beta: 1 / beta, np.array([target]))
     np.testing.assert_allclose(found, 1 / target, rtol=1e-9)
 
 
@@ -87,17 +90,18 @@ def test_the_likeliest_temperature_has_the_lowest_loss():
 
 
 def test_the_answer_is_the_kind_of_the_largest_number_and_each_kind_is_as_frequent():
-    numbers, kinds, answer = example.items(16, 4000, np.random.default_rng(0))
+    numbers, kinds, answer = long_inputs.items(16, 4000, np.random.default_rng(0))
     assert numbers.shape == kinds.shape == (4000, 16)
     for i in range(50):
         assert answer[i] == kinds[i, list(numbers[i]).index(max(numbers[i]))]
-    assert np.bincount(answer, minlength=example.N_KINDS) / 4000 == pytest.approx(1 / example.N_KINDS, abs=0.025)
+    shares = np.bincount(answer, minlength=long_inputs.N_KINDS) / 4000
+    assert shares == pytest.approx(1 / long_inputs.N_KINDS, abs=0.025)
 
 
 def test_entropy_matching_only_ever_sharpens_and_only_down_to_the_typical_entropy():
     scores = np.random.default_rng(0).normal(0, 1, (50, 256)) * np.logspace(-1, 1.5, 50)[:, None]
-    before = example.entropy(scores)
-    weights = example.weigh(example.MATCHED, scores, typical=0.5).data
+    before = long_inputs.entropy(scores)
+    weights = long_inputs.weigh(long_inputs.MATCHED, scores, typical=0.5).data
     after = -(weights * np.log(np.maximum(weights, 1e-300))).sum(-1)
     np.testing.assert_allclose(after[before > 0.5], 0.5, atol=1e-6)
     np.testing.assert_allclose(weights[before <= 0.5], mg.softmax(scores).data[before <= 0.5])
@@ -106,10 +110,10 @@ def test_entropy_matching_only_ever_sharpens_and_only_down_to_the_typical_entrop
 
 def test_the_published_polynomial_sharpens_by_the_entropy_and_leaves_sharp_rows_alone():
     scores = np.array([[2.0, 1.0, 0.0, -1.0], [9.0, 0.0, 0.0, 0.0]])
-    h = example.entropy(scores)
+    h = long_inputs.entropy(scores)
     assert h[0] > 0.5 > h[1]
     beta = -0.037 * h[0] ** 4 + 0.481 * h[0] ** 3 - 2.3 * h[0] ** 2 + 4.917 * h[0] - 1.791
-    weights = example.weigh(example.POLYNOMIAL, scores, typical=0.0).data
+    weights = long_inputs.weigh(long_inputs.POLYNOMIAL, scores, typical=0.0).data
     np.testing.assert_allclose(weights[0], mg.softmax(beta * scores[0]).data)
     np.testing.assert_allclose(weights[1], mg.softmax(scores[1]).data)
     assert beta > 1
@@ -123,29 +127,29 @@ def test_scaling_by_ln_n_holds_the_leader_from_a_gap_of_one_on_and_not_below(sho
 
 
 def test_the_leaders_weight_is_the_docstrings_formula(short_run):
-    n, weights = np.array(example.MANY, float), short_run[0]["dispersion"]
-    np.testing.assert_allclose(weights["no scaling"], 1 / (1 + (n - 1) * math.exp(-example.GAP)), rtol=1e-12)
+    n, weights = np.array(long_inputs.MANY, float), short_run[0]["dispersion"]
+    np.testing.assert_allclose(weights["no scaling"], 1 / (1 + (n - 1) * math.exp(-long_inputs.GAP)), rtol=1e-12)
     for power in (0.5, 1, 1.5):
         np.testing.assert_allclose(weights[f"s·gap = {power:g}"], 1 / (1 + (n - 1) * n**-power), rtol=1e-12)
 
 
 def test_trained_on_sixteen_softmax_disperses_and_matching_is_as_right_as_hardmax():
-    found = example.pick_largest(example.Pick(steps=300, test_sets=64), seed=0)
-    assert found[example.PLAIN]["16"][0] > 60
-    assert found[example.PLAIN]["4096"][1] < 0.2 * found[example.PLAIN]["16"][1]
-    assert found[example.MATCHED]["4096"][1] > 0.5 * found[example.MATCHED]["16"][1]
-    assert all(row[1] == 1 for row in found[example.HARD].values())
-    assert found[example.PLAIN]["1024"][0] < found[example.PLAIN]["16"][0] - 20
+    found = long_inputs.pick_largest(long_inputs.Pick(steps=300, test_sets=64), seed=0)
+    assert found[long_inputs.PLAIN]["16"][0] > 60
+    assert found[long_inputs.PLAIN]["4096"][1] < 0.2 * found[long_inputs.PLAIN]["16"][1]
+    assert found[long_inputs.MATCHED]["4096"][1] > 0.5 * found[long_inputs.MATCHED]["16"][1]
+    assert all(row[1] == 1 for row in found[long_inputs.HARD].values())
+    assert found[long_inputs.PLAIN]["1024"][0] < found[long_inputs.PLAIN]["16"][0] - 20
 
 
 def test_scalable_softmax_learns_its_scale():
-    row = example.Pick(scalable=True)
-    model = example.Picker(row, np.random.default_rng(0))
-    numbers, kinds, answer = example.items(12, 32, np.random.default_rng(1))
+    row = long_inputs.Pick(scalable=True)
+    model = long_inputs.Picker(row, np.random.default_rng(0))
+    numbers, kinds, answer = long_inputs.items(12, 32, np.random.default_rng(1))
     scores, values = model(numbers, kinds)
     mg.cross_entropy(model.answer(mg.softmax(scores), values), answer).backward()
     assert np.abs(model.s.grad).item() > 0
-    plain, _ = example.Picker(example.Pick(), np.random.default_rng(0))(numbers, kinds)
+    plain, _ = long_inputs.Picker(long_inputs.Pick(), np.random.default_rng(0))(numbers, kinds)
     np.testing.assert_allclose(scores.data, plain.data * math.log(12) / math.log(16), rtol=1e-5)
 
 
@@ -158,14 +162,47 @@ def test_figures_and_picture_are_written(short_run):
 
 def test_the_words_follow_the_numbers(short_run):
     results = json.loads(json.dumps(short_run[0]))
-    words = example.in_words(results)
-    assert words == short_run[0]["in_words"] and len(words[0]) <= 260
-    assert " vanishes at both ends" in words[0] and "rare" in words[1] and "NOT ALL" in words[2]  # 5 steps: too few
+    (words,) = example.in_words(results)
+    assert [words] == short_run[0]["in_words"] and len(words) <= 260
     results["gradients"]["by τ"][50]["median"] = 0.2
-    results["gradients"]["by τ"][10]["mean"] = 0.0
-    results["learned"][0]["final"] = [results["learned"][0]["likeliest"]] * 4
-    results["lengths"][example.HARD][0]["4096"][0] = results["lengths"][example.MATCHED][0]["4096"][0] + 50
-    results["dispersion"]["s·gap = 1"][-1] = 0.01
-    words = example.in_words(results)
-    assert "DOES NOT VANISH" in words[0] and "rare" not in words[1] and "NOT ALL" not in words[2]
-    assert "ranking" not in words[3] and "s·gap = 1: 0.53 and 0.01" in words[4]
+    results["lengths"][long_inputs.SCALABLE][0]["256"][0] = 12.0
+    (words,) = example.in_words(results)
+    assert "and 2e-01 at 100" in words and "scalable softmax in 12 %" in words
+
+
+# --- the recorded run ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return json.loads((Path(example.__file__).parent / "results" / "temperature.json").read_text(encoding="utf-8"))
+
+
+def at(recorded, rule, n, figure):
+    """The median over seeds of the accuracy (figure 0) or of the largest weight (figure 1)."""
+    return statistics.median(run[str(n)][figure] for run in recorded["lengths"][rule])
+
+
+def test_recorded_the_median_gradient_vanishes_at_both_ends_and_is_rare_rather_than_small_where_cold(recorded):
+    by_tau = recorded["gradients"]["by τ"]
+    cold, hot, peak = by_tau[10], by_tau[50], max(row["median"] for row in by_tau)
+    assert max(cold["median"], hot["median"]) < 0.01 * peak
+    assert cold["mean"] > 0.1 and hot["mean"] < 1.1 * hot["median"]
+
+
+def test_recorded_every_start_finds_the_likeliest_temperature_which_is_near_the_truth(recorded):
+    for run in recorded["learned"]:
+        np.testing.assert_allclose(run["final"], run["likeliest"], rtol=0.01)
+        assert run["likeliest"] == pytest.approx(example.TRUE_TAU, rel=0.05)
+        assert run["first"][0] > 1000 * run["first"][-1]  # cross-entropy pulls hard where softmax is sure and wrong
+
+
+def test_recorded_every_rule_beats_plain_softmax_on_longer_inputs(recorded):
+    for rule in (long_inputs.POLYNOMIAL, long_inputs.MATCHED, long_inputs.SCALABLE):
+        assert all(at(recorded, rule, n, 0) > at(recorded, long_inputs.PLAIN, n, 0) for n in (256, 1024, 4096))
+
+
+def test_recorded_softmax_disperses_and_a_matched_weight_is_as_good_as_the_ranking_of_the_scores_no_better(recorded):
+    assert at(recorded, long_inputs.PLAIN, 4096, 1) < 0.05 < 0.95 < at(recorded, long_inputs.PLAIN, 16, 1)
+    assert at(recorded, long_inputs.MATCHED, 4096, 1) > 0.95
+    assert -3 < at(recorded, long_inputs.MATCHED, 4096, 0) - at(recorded, long_inputs.HARD, 4096, 0) <= 0.5
