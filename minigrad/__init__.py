@@ -4,13 +4,14 @@ Read it in this order: engine, ops/elementwise (`exp`), ops/linear, ops/softmax,
 ops/attention, nn/transformer, optim; then run examples/soft_vs_hard.py.
 """
 
-from minigrad import nn, optim
+from minigrad import fast, nn, optim
 from minigrad.debug import diagnose, profile
 from minigrad.debug.diagnose import explain_grad, first_bad_value
 from minigrad.engine import Tensor, op
 from minigrad.estimators import gumbel_softmax, reinforce, straight_through
+from minigrad.fast.switch import textbook
 from minigrad.finite_differences import GradientError, GradientReport, gradcheck
-from minigrad.ops.attention import attention, attention_weights, causal_mask, length_mask, window_mask
+from minigrad.ops.attention import attention, attention_weights
 from minigrad.ops.elementwise import (
     abs,
     add,
@@ -34,6 +35,7 @@ from minigrad.ops.elementwise import (
 )
 from minigrad.ops.layer_norm import layer_norm
 from minigrad.ops.linear import linear, matmul
+from minigrad.ops.masks import causal_mask, length_mask, window_mask
 from minigrad.ops.normalizers import (
     entmax15,
     hardmax,
@@ -54,7 +56,7 @@ from minigrad.training import checkpoint, text
 
 # fmt: off
 __all__ = [  # noqa: RUF022  (in reading order)
-    "Tensor", "op", "OPS", "no_grad", "watch", "Observer", "gradcheck", "GradientReport", "GradientError",
+    "Tensor", "op", "OPS", "no_grad", "watch", "Observer", "gradcheck", "GradientReport", "GradientError", "textbook",
     "exp", "add", "sub", "mul", "div", "neg", "pow", "log", "sqrt", "tanh", "sigmoid", "relu", "gelu", "abs",
     "maximum", "minimum", "where", "clip", "dropout",
     "sum", "mean", "var", "max", "min", "logsumexp",
@@ -65,6 +67,6 @@ __all__ = [  # noqa: RUF022  (in reading order)
     "gru",
     "straight_through", "gumbel_softmax", "reinforce",
     "explain_grad", "first_bad_value",
-    "nn", "optim", "text", "checkpoint", "diagnose", "profile",
+    "nn", "optim", "fast", "text", "checkpoint", "diagnose", "profile",
 ]
 # fmt: on

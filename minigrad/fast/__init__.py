@@ -5,47 +5,18 @@ blocks that fit the cache, fewer passes over memory and unusual layouts. `@faste
 the op runs it. `with textbook():` runs the pages instead. tests/fast holds every kernel to its page: values and
 gradients, over all cases, in float32 and float64. `python -m minigrad` prints what each one gains.
 
-    rows        sums over rows as products with ones; linear and layer_norm
-    elementwise gelu
+    switch      faster and textbook
+    rows        sums over rows as products with ones
+    elementwise gelu, in pieces that fit the cache
+    layer_norm  means and dots of rows as products
     embedding   gradients of a table by a one-hot product, or sorted and summed run by run
     attention   blocks of queries by keys, kept keys-first; the same for tiled_attention
     gru         the steps of a sequence in place
 """
 
-from __future__ import annotations
-
-import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
-
-import numpy as np
-
-from minigrad.tensors.modes import state
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-# glibc hands freed arrays of megabytes back to the system, and every training step pays for getting them again, page by
-# page. Having seen one block of almost 32 MiB freed, it keeps them: making and freeing eight arrays of 1.5 MB takes 0.9
-# instead of 3.2 ms (tests/benchmarks/numerics.py).
-np.empty(2**25 - 2**16, np.uint8)
-
-
-def faster(op: Callable[..., Any]) -> Callable[[F], F]:
-    """Run the decorated kernel wherever `op` is called. It takes and returns what the page of the op does."""
-
-    def register(kernel: F) -> F:
-        op.kernel = kernel  # type: ignore[attr-defined]
-        return kernel
-
-    return register
-
-
-@contextlib.contextmanager
-def textbook() -> Iterator[None]:
-    """`with textbook():` every op runs its page in ops/, not its kernel. In this thread only."""
-    before = state.textbook
-    state.textbook = True
-    try:
-        yield
-    finally:
-        state.textbook = before
+from minigrad.fast import attention as attention
+from minigrad.fast import embedding as embedding
+from minigrad.fast import gru as gru
+from minigrad.fast import layer_norm as layer_norm
+from minigrad.fast.switch import faster as faster
+from minigrad.fast.switch import textbook as textbook

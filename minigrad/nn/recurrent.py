@@ -22,8 +22,9 @@ class GRU(Module):
     the candidate.
 
     The part of `weight` for each gate starts orthogonal, as in Cho et al. 2014 and Bahdanau, Cho & Bengio 2015: it
-    turns a state and keeps its length, so that products with it, step after step, neither fade nor explode (Saxe,
-    McClelland & Ganguli 2014). The input's weight starts as that of every Linear, biases at 0.
+    turns a state and keeps its length. In a linear recurrence products with it, step after step, would then neither
+    fade nor explode (Saxe, McClelland & Ganguli 2014); the gates of a GRU change that, but it is a good place to start.
+    The input's weight starts as that of every Linear, biases at 0.
     """
 
     def __init__(self, d_in: int, d: int, *, rng: np.random.Generator | None = None) -> None:

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from minigrad.engine import Tensor
 from minigrad.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear
 from minigrad.nn.module import Module
-from minigrad.ops.attention import attention, causal_mask, split_heads
+from minigrad.ops.attention import attention, attention_weights, seen_values
+from minigrad.ops.heads import merge_heads
 from minigrad.ops.normalizers import (
     entmax15,
     hardmax,
@@ -27,9 +28,9 @@ from minigrad.ops.normalizers import (
     uniform,
 )
 from minigrad.ops.softmax import softmax
-from minigrad.tensors.modes import current_scope, no_grad
+from minigrad.tensors.modes import current_scope, in_module, no_grad
 
-# From scores to weights: every one is called as map(scores, axis=-1, mask=mask).
+# Normalizers, from scores to weights: each is called as normalizer(scores, axis=-1, mask=mask).
 Normalize = Callable[..., Tensor]
 MAPS: dict[str, Normalize] = {
     "softmax": softmax,
@@ -44,20 +45,25 @@ MAPS: dict[str, Normalize] = {
 
 
 class MultiHeadAttention(Module):
-    """Every position asks (query), every position answers with how well it fits (key) and what it says (value).
+    """Each position asks with a query; each position offers a key to be matched against it, and a value to be read.
 
-        q, k, v = x Wq, c Wk, c Wv            split among the heads; c is `context`, or x itself
-        weights = normalize(q kᵀ / √d_head)    how much of each value a query takes
-        y       = (weights v, heads side by side) Wo
+        q, k, v = x Wq, c Wk, c Wv            c is `context`, or x itself
+        weights = normalize(q kᵀ / √d_head)    in each head: how much of each value a query takes
+        y       = (weights v, the heads side by side) Wo
+
+    One softmax has room for one question: it averages what it finds. Heads ask several at once, each with d_model /
+    n_heads of the features: one may look at the word before, another at the subject of the sentence. All of them
+    together cost what a single head of d_model features would.
 
     Shapes.  x (B, Tq, d_model), context (B, Tk, d_model), y (B, Tq, d_model); B may be any axes, or none.
 
-    Vaswani et al. 2017, Attention Is All You Need.
+    Vaswani et al. 2017, Attention Is All You Need. With softmax the key's bias never learns: it adds the same number,
+    q·b, to all scores of a query, and softmax cancels what is the same for all (Namazifar et al. 2023).
 
     Arguments:
-        causal: position t attends to positions 0 ... t only.
-        normalize: the map from scores to weights: a name in `MAPS`, or a function (scores, *, axis, mask) such as
-            `functools.partial(gumbel_softmax, rng=rng)`.
+        causal: position t sees only positions up to t.
+        normalize: the normalizer, from scores to weights: a name in `MAPS`, or a function (scores, *, axis, mask) such
+            as `functools.partial(gumbel_softmax, rng=rng)`.
         dropout: the share of the weights that is dropped while training.
         rng: draws the initial weights, then what dropout drops.
     """
@@ -93,15 +99,13 @@ class MultiHeadAttention(Module):
         with an axis more, to (B, n_heads, Tq, Tk).
         """
         context = x if context is None else context
-        mask = self._checked(x, context, mask)
         q, k, v = self.query(x), self.key(context), self.value(context)  # (B, Tq or Tk, d_model)
-        if self.normalize == "softmax" and not self.dropout.active:  #     all that follows in one node
+        if self.normalize != "softmax" or self.dropout.active:
+            weights = self.dropout(self._weights(q, k, mask))  # (B, n_heads, Tq, Tk)
+            v = seen_values(q, v, n_heads=self.n_heads, mask=mask, causal=self.causal)  # (B, n_heads, Tk, d_head)
+            y = merge_heads(weights @ v)  # (B, Tq, d_model)
+        else:  # the same in one node
             y = attention(q, k, v, n_heads=self.n_heads, mask=mask, causal=self.causal)
-        else:
-            q, k, v = (split_heads(a, self.n_heads) for a in (q, k, v))  # (B, n_heads, T, d_head)
-            y = self.dropout(self._weights(q, k, mask)) @ v  #             (B, n_heads, Tq, d_head)
-            y = y.swapaxes(-2, -3)  #                                      (B, Tq, n_heads, d_head)
-            y = y.reshape(*y.shape[:-2], -1)  #                            (B, Tq, d_model)
         out: Tensor = self.out(y)
         return out
 
@@ -110,45 +114,11 @@ class MultiHeadAttention(Module):
         self, x: Tensor, context: Tensor | None = None, *, mask: ArrayLike | None = None
     ) -> NDArray[np.floating]:
         """The weights `forward` would use, to look at: an array (B, n_heads, Tq, Tk). Nothing is dropped."""
-        context = x if context is None else context
-        mask = self._checked(x, context, mask)
-        q, k = split_heads(self.query(x), self.n_heads), split_heads(self.key(context), self.n_heads)
-        return self._weights(q, k, mask).data
+        return self._weights(self.query(x), self.key(x if context is None else context), mask).data
 
-    def _weights(self, q: Tensor, k: Tensor, mask: NDArray[np.bool_] | None) -> Tensor:
-        if self.causal:
-            causal: NDArray[np.bool_] = causal_mask(q.shape[-2])
-            mask = causal if mask is None else mask & causal
-        scores = q @ k.mT / math.sqrt(q.shape[-1])  # (B, n_heads, Tq, Tk)
+    def _weights(self, q: Tensor, k: Tensor, mask: ArrayLike | None) -> Tensor:
         normalize = MAPS[self.normalize] if isinstance(self.normalize, str) else self.normalize
-        return normalize(scores, axis=-1, mask=mask)
-
-    def _checked(self, x: Tensor, context: Tensor, mask: ArrayLike | None) -> NDArray[np.bool_] | None:
-        """The mask with its axis for the heads. Raises ValueError or TypeError for what attention cannot work with."""
-        for name, t in (("x", x), ("context", context)):
-            if t.ndim < 2 or t.shape[-2] == 0:
-                raise ValueError(
-                    f"{_here()}attention needs {name} of shape (..., T, d_model), not {t.shape}"
-                    f"{': there is nothing to attend to in an empty sequence' if t.ndim >= 2 else ''}"
-                )
-        n_queries, n_keys = x.shape[-2], context.shape[-2]
-        if self.causal and n_queries != n_keys:
-            raise ValueError(f"{_here()}causal attention needs as many queries as keys, not {n_queries} and {n_keys}")
-        if mask is None:
-            return None
-        mask = np.asarray(mask)
-        if mask.dtype != bool:
-            raise TypeError(f"{_here()}a mask is boolean, True where a query may attend to a key, not {mask.dtype}")
-        for_heads = mask[..., None, :, :] if mask.ndim == max(x.ndim, context.ndim) else mask
-        scores_shape = (*np.broadcast_shapes(x.shape[:-2], context.shape[:-2]), self.n_heads, n_queries, n_keys)
-        try:
-            np.broadcast_to(for_heads, scores_shape)
-        except ValueError:
-            raise ValueError(
-                f"{_here()}a mask of shape {mask.shape} does not broadcast to scores (..., n_heads, Tq, Tk) "
-                f"of shape {scores_shape}"
-            ) from None
-        return for_heads
+        return attention_weights(q, k, n_heads=self.n_heads, mask=mask, causal=self.causal, normalize=normalize)
 
     def settings(self) -> str:
         normalize = self.normalize if isinstance(self.normalize, str) else _name_of(self.normalize)
@@ -163,8 +133,13 @@ class Block(Module):
 
     Shapes.  x and y (B, T, d_model).
 
-    Normalizing first (pre-norm) leaves the path x -> x + ... -> x + ... free from input to output, so that gradients
-    reach the first block undiminished (Xiong et al. 2020). `dropout` applies to the weights and to both branches.
+    Why both.  Attention only averages values: its output is linear in v. The MLP makes something new of what arrived.
+    Why the sums.  x runs through them all, the residual path, and each branch adds to it (He et al. 2016). So there is
+    a way from the loss back to the first block that passes through additions alone, which hand on a gradient as it is.
+    Normalizing inside the branches (pre-norm) leaves this path free (Baevski & Auli 2019; Wang et al. 2019); with the
+    norm on the path, deep models need a warm-up to train (Xiong et al. 2020).
+
+    `dropout` applies to the weights and to both branches.
     """
 
     def __init__(
@@ -253,11 +228,13 @@ class GPT(Module):
             ids = np.asarray(ids)
         n = ids.shape[-1] if ids.shape else 0
         if n == 0:
-            raise ValueError(f"{_here()}GPT needs at least one id in a sequence; these have shape {ids.shape}")
+            raise ValueError(
+                f"{in_module(current_scope())}GPT needs at least one id in a sequence; these have shape {ids.shape}"
+            )
         if n > self.config.block_size:
             raise ValueError(
-                f"{_here()}GPT sees at most block_size = {self.config.block_size} ids at once, not {n}: "
-                f"give it the last ones, ids[..., -{self.config.block_size}:]"
+                f"{in_module(current_scope())}GPT sees at most block_size = "
+                f"{self.config.block_size} ids at once, not {n}: give it the last ones, ids[..., -{self.config.block_size}:]"
             )
         x = self.token_embedding(ids) + self.position_embedding(np.arange(n))  # (B, T, d_model)
         x = self.dropout(x)
@@ -315,10 +292,6 @@ class GPT(Module):
 
     def settings(self) -> str:
         return f"n_layers={self.config.n_layers}, block_size={self.config.block_size}"
-
-
-def _here() -> str:
-    return f"in {current_scope()}: " if current_scope() else ""
 
 
 def _name_of(f: Normalize) -> str:

@@ -2,7 +2,6 @@
 where an element was copied, the gradients of its copies add up.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -143,26 +142,20 @@ def embedding(table, ids):
         grad_table = Oᵀ @ grad_y
     which adds up the gradients of all places where a row was used.
 
-    Numerics.  For small tables that product is the fastest way NumPy has (116 µs for 768 ids and 65 rows of 128,
-    against 593 for np.add.at); for large ones the gradients are sorted by row and summed run by run.
+    The rows of grad_table are these sums:  grad_table[i] = Σ grad_y[t] over all places t with idsₜ = i.
     """
-    n, d = len(table), math.prod(table.shape[1:])
-    if ids.size and (ids.min() < 0 or ids.max() >= n):
-        bad = ids[(ids < 0) | (ids >= n)][0]
-        raise IndexError(f"index {bad} is outside a table of {n} rows: indices go from 0 to {n - 1}")
-    flat = ids.reshape(-1)
+    check_ids(table, ids)
     table_shape, dtype = table.shape, table.dtype
 
     def vjp_table(grad_y):
-        rows = grad_y.reshape(len(flat), d)
-        if n <= 1024 and np.isfinite(rows).all():  # 0 · inf would be nan, and in every row
-            one_hot_T = np.arange(n)[:, None] == flat
-            return (one_hot_T.astype(dtype) @ rows).reshape(table_shape)
-        grad_table = np.zeros((n, d), dtype)
-        if len(flat):
-            order = np.argsort(flat, kind="stable")
-            used, starts = np.unique(flat[order], return_index=True)
-            grad_table[used] = np.add.reduceat(rows[order], starts)
-        return grad_table.reshape(table_shape)
+        grad_table = np.zeros(table_shape, dtype)
+        np.add.at(grad_table, ids, grad_y)  # unlike +=, this counts repeated ids
+        return grad_table
 
     return table[ids], (vjp_table, None)
+
+
+def check_ids(table, ids):
+    if ids.size and (ids.min() < 0 or ids.max() >= len(table)):
+        bad = ids[(ids < 0) | (ids >= len(table))][0]
+        raise IndexError(f"index {bad} is outside a table of {len(table)} rows: indices go from 0 to {len(table) - 1}")

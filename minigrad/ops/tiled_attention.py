@@ -5,7 +5,9 @@ import math
 import numpy as np
 
 from minigrad.engine import Joint, op
-from minigrad.ops.attention import check_mask, check_same_length, check_shapes
+from minigrad.ops.attention import attention_weights, check_shapes
+from minigrad.ops.masks import check_same_length, window_mask
+from minigrad.ops.softmax import boolean
 
 
 @op
@@ -14,99 +16,93 @@ def tiled_attention(q, k, v, *, mask=None, causal=False, window=None, tile=256):
 
         S = q kᵀ / √d,   W = softmax(S),   y = W v          S and W are never there as a whole
 
-    Forward.  Softmax needs a row's maximum and sum before it can weigh the first value; or so it seems. Keep for each
-    query the maximum m so far, s = Σⱼ exp(Sⱼ − m) and y = Σⱼ exp(Sⱼ − m) vⱼ over the keys so far. When the next tile of
-    keys raises the maximum to m′, all that was summed up is too large by one and the same factor:
+    Forward.  It seems that a row's maximum and sum must be known before softmax can weigh the first value. The online
+    softmax (Milakov & Gimelshein 2018) does without. For each query keep the maximum m, the sum s = Σⱼ exp(Sⱼ − m) and
+    y = Σⱼ exp(Sⱼ − m) vⱼ over the keys so far. When the next tile of keys raises the maximum to m′, all that was summed
+    so far is too large by one and the same factor, exp(m′ − m):
         s ← s · exp(m − m′) + Σⱼ exp(Sⱼ − m′)
         y ← y · exp(m − m′) + Σⱼ exp(Sⱼ − m′) vⱼ             j over the keys of the tile
-    and after the last one the answer is y / s.  (Milakov & Gimelshein 2018, Online normalizer calculation for softmax)
+    After the last tile the answer is y / s. (Without its backward: Rabe & Staats 2021.)
 
     Shapes.  q (..., Tq, d), k (..., Tk, d), v (..., Tk, d_v), y (..., Tq, d_v); leading axes (batch, heads) broadcast.
-    mask is boolean, True = may attend, and broadcasts to (..., Tq, Tk). causal=True: position t attends to none later.
-    window=w: to none w or more positions away, |t − j| < w; `window_mask(n, w)` is the same as a mask. Both need as
-    many queries as keys. Keys that these put out of reach are left out, so with a window time is linear, too.
-    tile: how many queries by how many keys are scored at once. There is no n_heads: split first, see `split_heads`.
+    mask is boolean, True = may attend, and broadcasts to (..., Tq, Tk). With causal=True position t sees only positions
+    up to t; with window=w, only those less than w away, as `window_mask(n, w)` has it. Both need as many queries as
+    keys, and keys they put out of reach are skipped: with a window, time is linear, too. `tile` queries by `tile` keys
+    are scored at once. There is no n_heads: split first, see `split_heads`.
 
-    Backward.  The rows' m and s are kept, the weights are not: a tile of them is made again where it is needed,
+    Backward.  m and s of each row are kept, the weights are not. A tile of them is made again where it is needed, so S
+    is computed twice; then every tile adds its part to what `attention` derives:
         Wₜⱼ = exp(Sₜⱼ − mₜ) / sₜ
-    at the price of computing S twice. From there on every tile adds its part to what `attention` derives:
-        grad_S = W ∘ (g vᵀ − D),   Dₜ = gₜ · yₜ
-        grad_v = Wᵀ g,   grad_q = grad_S k / √d,   grad_k = grad_Sᵀ q / √d
+        grad_v = Wᵀ g,   grad_S = W ∘ (g vᵀ − D),   grad_q = grad_S k / √d,   grad_k = grad_Sᵀ q / √d
+    D needs no whole row of weights:  Dₜ = Σⱼ Wₜⱼ (gₜ · vⱼ) = gₜ · Σⱼ Wₜⱼ vⱼ = gₜ · yₜ  (Dao et al. 2022).
 
-    Numerics.  As in `attention` tiles are kept keys-first, and g is divided by s instead of W. m and s apart are more
-    exact than the row's logsumexp, m + ln s, in which a large m would round the digits of ln s away.
-    A query with everything masked gets y = 0 and gradient 0. A nan or inf in a key and value that no query may attend,
-    or in a query that may attend to nothing, goes nowhere.
+    Numerics.  A query that may attend to nothing gets y = 0 and gradient 0; a nan in it, or in a key or value that no
+    query may attend to, affects neither the output nor any gradient.
     """
     check_shapes(q, k, v)
-    n_queries, n_keys, d = q.shape[-2], k.shape[-2], q.shape[-1]
-    if causal or window is not None:
-        check_same_length("causal=True" if causal else "window", n_queries, n_keys)
-    if window is not None and window < 1:
-        raise ValueError(f"a window holds at least the position itself: window must be at least 1, not {window}")
-    if tile < 1:
-        raise ValueError(f"a tile is at least 1 query by 1 key, not {tile}")
+    n_queries, n_keys, scale = q.shape[-2], k.shape[-2], 1 / math.sqrt(q.shape[-1])
+    check_tiles(n_queries, n_keys, causal, window, tile)
     lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     q, k, v = (np.broadcast_to(a, lead + a.shape[-2:]) for a in (q, k, v))
-    tiles = _tiles(n_queries, n_keys, causal, window, tile)
+    tiles = tiles_within_reach(n_queries, n_keys, causal, window, tile)
+    attending, attended = True, True
     if mask is not None:
         mask = np.broadcast_to(check_mask(mask, (*lead, n_queries, n_keys)), (*lead, n_queries, n_keys))
-        attending, attended = _attention_paid(mask, tiles, causal, window)
-        q, k, v = np.where(attending, q, 0), np.where(attended, k, 0), np.where(attended, v, 0)
-    q = q * (1 / math.sqrt(d))
+        attending, attended = some_attention(mask, tiles, causal, window)
+    q, k, v = np.where(attending, q, 0), np.where(attended, k, 0), np.where(attended, v, 0)
 
     def scores(queries, keys):
-        """A tile of Sᵀ, (..., keys, queries)."""
-        S = k[..., keys, :] @ q[..., queries, :].mT
-        allowed = _allowed(mask, queries, keys, causal, window)
-        return S if allowed is None else np.where(allowed.mT, S, np.asarray(-np.inf, S.dtype))
+        S = q[..., queries, :] @ k[..., keys, :].mT * scale
+        allowed = allowed_in_tile(mask, queries, keys, causal, window)
+        return S if allowed is None else np.where(allowed, S, -np.inf)
 
-    m = np.full((*lead, 1, n_queries), -np.inf, q.dtype)
-    s = np.zeros((*lead, 1, n_queries), q.dtype)
+    m = np.full((*lead, n_queries, 1), -np.inf, q.dtype)
+    s = np.zeros((*lead, n_queries, 1), q.dtype)
     y = np.zeros((*lead, n_queries, v.shape[-1]), q.dtype)
     for queries, all_keys in tiles:
-        m_, s_, y_ = m[..., queries], s[..., queries], y[..., queries, :]  # views: what is written is written there
+        rows = np.s_[..., queries, :]
         for keys in all_keys:
-            e = scores(queries, keys)
-            larger = np.maximum(m_, e.max(-2, keepdims=True))
-            finite = np.where(np.isneginf(larger), 0, larger)  # nothing to attend to so far
-            e -= finite
-            np.exp(e, out=e)
-            shrink = np.exp(m_ - finite)
-            s_ *= shrink
-            s_ += e.sum(-2, keepdims=True)
-            y_ *= shrink.mT
-            y_ += e.mT @ v[..., keys, :]
-            m_[...] = larger
-    m[np.isneginf(m)] = 0  # a query with nothing to attend to
-    s[s == 0] = 1
-    y /= s.mT
+            S = scores(queries, keys)
+            larger = np.maximum(m[rows], S.max(-1, keepdims=True))
+            finite = np.where(np.isneginf(larger), 0, larger)  # −inf: nothing to attend to so far
+            E, shrink = np.exp(S - finite), np.exp(m[rows] - finite)
+            s[rows] = s[rows] * shrink + E.sum(-1, keepdims=True)
+            y[rows] = y[rows] * shrink + E @ v[..., keys, :]
+            m[rows] = larger
+    m, s = np.where(np.isneginf(m), 0, m), np.where(s == 0, 1, s)  # a query with nothing to attend to
+    y /= s
 
     def vjp_qkv(grad_y):
-        g = grad_y / s.mT
-        if mask is not None:
-            g = np.where(attending, g, 0)
-        D = np.vecdot(g, y)[..., None, :]
+        g = np.where(attending, grad_y, 0)
+        D = (g * y).sum(-1, keepdims=True)
         grad_q, grad_k, grad_v = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
         for queries, all_keys in tiles:
-            g_ = g[..., queries, :]
+            rows = np.s_[..., queries, :]
             for keys in all_keys:
-                e = scores(queries, keys)
-                e -= m[..., queries]
-                np.exp(e, out=e)
-                grad_s = v[..., keys, :] @ g_.mT
-                grad_s -= D[..., queries]
-                grad_s *= e
-                grad_q[..., queries, :] += grad_s.mT @ k[..., keys, :]
-                grad_k[..., keys, :] += grad_s @ q[..., queries, :]
-                grad_v[..., keys, :] += e @ g_
-        grad_q *= 1 / math.sqrt(d)
+                W = np.exp(scores(queries, keys) - m[rows]) / s[rows]
+                grad_v[..., keys, :] += W.mT @ g[rows]
+                grad_S = W * (g[rows] @ v[..., keys, :].mT - D[rows])
+                grad_q[rows] += grad_S @ k[..., keys, :] * scale
+                grad_k[..., keys, :] += grad_S.mT @ q[rows] * scale
         return grad_q, grad_k, grad_v
 
     return y, Joint(vjp_qkv)
 
 
-def _tiles(n_queries, n_keys, causal, window, tile):
+def tiled_attention_weights(q, k, *, mask=None, causal=False, window=None):
+    """The weights of `tiled_attention`, all at once, for looking at: see `attention_weights`."""
+    near = None if window is None else window_mask(k.shape[-2], window)
+    mask = near if mask is None else mask if near is None else boolean(mask) & near
+    return attention_weights(q, k, mask=mask, causal=causal)
+
+
+tiled_attention.weights = tiled_attention_weights  # type: ignore[attr-defined]
+
+
+# --- which tiles, and what is allowed in each -------------------------------------------------------------------------
+
+
+def tiles_within_reach(n_queries, n_keys, causal, window, tile):
     """For each slice of queries, the slices of keys that one of them may attend to."""
     tiles = []
     for start in range(0, n_queries, tile):
@@ -118,26 +114,45 @@ def _tiles(n_queries, n_keys, causal, window, tile):
     return tiles
 
 
-def _allowed(mask, queries, keys, causal, window):
+def allowed_in_tile(mask, queries, keys, causal, window):
     """Which pairs of one tile may attend, boolean (..., queries, keys); None where all may."""
     allowed = None if mask is None else mask[..., queries, keys]
-    last, first = keys.stop - 1 - queries.start, keys.start - queries.stop + 1  # how far ahead of a query a key is
-    later, far = causal and last > 0, window is not None and max(last, -first) >= window
-    if later or far:
-        j, t = np.arange(keys.start, keys.stop), np.arange(queries.start, queries.stop)[:, None]
-        near = j <= t if later else j < t + window
-        if far:
-            near &= j > t - window
-        allowed = near if allowed is None else allowed & near
+    j, t = np.arange(keys.start, keys.stop), np.arange(queries.start, queries.stop)[:, None]
+    limits = []
+    if causal and keys.stop - 1 > queries.start:
+        limits.append(j <= t)
+    if window is not None and max(keys.stop - queries.start, queries.stop - keys.start) > window:
+        limits.append(np.abs(j - t) < window)
+    for limit in limits:
+        allowed = limit if allowed is None else allowed & limit
     return allowed
 
 
-def _attention_paid(mask, tiles, causal, window):
+def some_attention(mask, tiles, causal, window):
     """Which queries may attend to anything, (..., Tq, 1), and which keys any query may attend to, (..., Tk, 1)."""
     attending, attended = np.zeros((*mask.shape[:-1], 1), bool), np.zeros((*mask.shape[:-2], mask.shape[-1], 1), bool)
     for queries, all_keys in tiles:
         for keys in all_keys:
-            allowed = _allowed(mask, queries, keys, causal, window)
+            allowed = allowed_in_tile(mask, queries, keys, causal, window)
             attending[..., queries, :] |= allowed.any(-1)[..., None]
             attended[..., keys, :] |= allowed.any(-2)[..., None]
     return attending, attended
+
+
+def check_mask(mask, scores_shape):
+    """The mask as an array, if it is boolean and broadcasts to the scores."""
+    mask = boolean(mask)
+    try:
+        np.broadcast_to(mask, scores_shape)
+    except ValueError:
+        raise ValueError(f"a mask of shape {mask.shape} does not broadcast to scores of shape {scores_shape}") from None
+    return mask
+
+
+def check_tiles(n_queries, n_keys, causal, window, tile):
+    if causal or window is not None:
+        check_same_length("causal=True" if causal else "window", n_queries, n_keys)
+    if window is not None and window < 1:
+        raise ValueError(f"a window holds at least the position itself: window must be at least 1, not {window}")
+    if tile < 1:
+        raise ValueError(f"a tile is at least 1 query by 1 key, not {tile}")

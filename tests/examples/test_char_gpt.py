@@ -304,7 +304,7 @@ def test_a_run_with_other_settings_is_not_resumed(tiny, trained, refused, tmp_pa
 
 def test_a_file_that_is_no_checkpoint_of_a_gpt_is_refused(tiny, lines, trained, refused, tmp_path):
     assert "there is no checkpoint" in refused(["--resume", "--out", tmp_path / "empty"])
-    assert "lines.txt is no minigrad checkpoint" in refused(["--sample", lines])
+    assert "lines.txt is not a minigrad checkpoint" in refused(["--sample", lines])
     path = tmp_path / "empty" / "char_gpt.npz"
     path.write_bytes(Path(trained).read_bytes()[:5000])
     assert "char_gpt.npz is cut short or damaged: its 5,000 bytes" in refused(["--sample", path])

@@ -171,11 +171,11 @@ def test_bad_attention_is_refused_in_words(rng):
     with pytest.raises(ValueError, match=r"no map 'softmin'.*softmax, hardmax, uniform, sum_normalize"):
         MultiHeadAttention(8, 2, normalize="softmin")
     attn, x = attention_with(), tensor(rng, 2, 5, 8)
-    with pytest.raises(ValueError, match="empty sequence"):
+    with pytest.raises(ValueError, match="the sequence is empty"):
         attn(tensor(rng, 2, 0, 8))
-    with pytest.raises(ValueError, match=r"context .*empty sequence"):
+    with pytest.raises(ValueError, match=r"\(2, 0, 8\): the sequence is empty"):
         attn(x, tensor(rng, 2, 0, 8))
-    with pytest.raises(ValueError, match=r"needs x of shape \(\.\.\., T, d_model\), not \(8,\)"):
+    with pytest.raises(ValueError, match=r"of shapes \(8,\).*needs q \(\.\.\., Tq, d\)"):
         attn(tensor(rng, 8))
     with pytest.raises(ValueError, match=r"mask of shape \(4, 5\) does not broadcast .* \(2, 2, 5, 5\)"):
         attn(x, mask=np.ones((4, 5), bool))
@@ -183,8 +183,27 @@ def test_bad_attention_is_refused_in_words(rng):
         attn(x, mask=np.ones((5, 5)))
     with pytest.raises(ValueError, match="as many queries as keys, not 5 and 6"):
         attention_with(causal=True)(x, tensor(rng, 2, 6, 8))
-    with pytest.raises(ValueError, match=r"in blocks\.0\.attn: a mask of shape"):
+    with pytest.raises(ValueError, match=r"in blocks\.0\.attn: attention .* a mask of shape \(4, 5\)"):
         GPT(TINY, rng).blocks[0](x, mask=np.ones((4, 5), bool))
+
+
+@pytest.mark.parametrize("normalize", ["softmax", "hardmax"])  # in one node, and in plain ops
+def test_bad_masks_are_refused_alike_by_every_normalizer(rng, normalize):
+    attn, x = attention_with(normalize=normalize), tensor(rng, 2, 5, 8)
+    with pytest.raises(ValueError, match=r"mask of shape \(4, 5\) does not broadcast .* \(2, 2, 5, 5\)"):
+        attn(x, mask=np.ones((4, 5), bool))
+    with pytest.raises(TypeError, match=r"a mask is boolean.*float64"):
+        attn(x, mask=np.ones((5, 5)))
+
+
+@pytest.mark.parametrize("normalize", ["softmax", "sparsemax", "sigmoid_normalize"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_nan_that_no_query_may_attend_to_stays_there(rng, normalize, dropout):
+    attn = attention_with(normalize=normalize, dropout=dropout)
+    x = tensor(rng, 1, 4, 8)
+    context = np.concatenate([rng.normal(size=(1, 3, 8)), np.full((1, 1, 8), np.nan)], axis=1)
+    y = attn(x, Tensor(context), mask=np.array([True, True, True, False]))
+    assert np.isfinite(y.data).all()
 
 
 def test_a_block_adds_attention_then_mlp(rng):

@@ -10,7 +10,7 @@ from score_maps import INF, NAN
 
 import minigrad
 
-pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 
 
 def test_attention_scales_its_scores_by_1_over_sqrt_d_head():
@@ -176,3 +176,15 @@ def test_causal_blocks_of_queries_are_the_whole(length):
     q, k, v = (np.random.default_rng(i).normal(size=(2, length, 4)) for i in range(3))
     masked = minigrad.attention(q, k, v, mask=minigrad.causal_mask(length)).data
     assert_close(minigrad.attention(q, k, v, causal=True).data, masked, 1e-13)
+
+
+def test_the_example_on_its_page():
+    q, k, v = np.ones((3, 1)), np.log([[1.0], [3.0], [2.0]]), np.array([[0.0], [4.0], [6.0]])
+    weights = minigrad.attention_weights(q, k, causal=True).data
+    assert_close(weights, np.array([[1, 0, 0], [1 / 4, 3 / 4, 0], [1 / 6, 1 / 2, 1 / 3]]), 1e-13)
+    y, _, grad_k, grad_v = pulled(
+        lambda q, k, v: minigrad.attention(q, k, v, causal=True), q, k, v, cotangent=np.array([[0.0], [0.0], [1.0]])
+    )
+    assert_close(y[:, 0], np.array([0.0, 3.0, 4.0]), 1e-13)
+    assert_close(grad_v[:, 0], np.array([1 / 6, 1 / 2, 1 / 3]), 1e-13)
+    assert_close(grad_k[:, 0], np.array([-2 / 3, 0.0, 2 / 3]), 1e-13)

@@ -8,7 +8,7 @@ from agreement import assert_close, leaf, pulled
 
 import minigrad
 
-pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 
 
 def test_gelu_is_the_tanh_form():

@@ -8,7 +8,7 @@ from minigrad import OPS, Tensor
 from minigrad.engine import Leaf, newest_first, pull_back
 from minigrad.finite_differences.cases import CASES
 
-pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 every_op = pytest.mark.parametrize("op_name", sorted(OPS))
 
 

@@ -10,7 +10,7 @@ from score_maps import MAPS, MASKED
 
 import minigrad
 
-pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 
 
 def huge_scores():

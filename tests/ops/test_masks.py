@@ -7,7 +7,7 @@ from score_maps import GUMBEL, INF, MASK, MASKED, NAN, SCORES, all_but, every_ma
 
 import minigrad
 
-pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 
 
 @all_but(GUMBEL)  # deleting a score shifts the noise of those behind it

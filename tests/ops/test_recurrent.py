@@ -7,6 +7,8 @@ from agreement import assert_close
 import minigrad as mg
 from minigrad.engine import Tensor
 
+pytestmark = pytest.mark.usefixtures("kernel_and_page")
+
 D = 3
 
 

@@ -6,7 +6,7 @@ from agreement import assert_close, pulled
 
 import minigrad
 
-pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 
 
 def test_var_is_the_population_variance():
