@@ -51,6 +51,8 @@ from minigrad.ops.tiled_attention import tiled_attention
 from minigrad.tensors.operators import OPS
 from minigrad.training import checkpoint, text
 
+__version__ = "0.1.0"
+
 # fmt: off
 __all__ = [  # noqa: RUF022  (in reading order)
     "Tensor", "op", "OPS", "no_grad", "watch", "Observer", "gradcheck", "GradientReport", "GradientError",
