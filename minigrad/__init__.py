@@ -54,6 +54,8 @@ from minigrad.tensors.modes import Observer, no_grad, watch
 from minigrad.tensors.operators import OPS
 from minigrad.training import checkpoint, text
 
+__version__ = "0.1.0"
+
 # fmt: off
 __all__ = [  # noqa: RUF022  (in reading order)
     "Tensor", "op", "OPS", "no_grad", "watch", "Observer", "gradcheck", "GradientReport", "GradientError", "textbook",
