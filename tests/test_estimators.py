@@ -4,10 +4,10 @@ import functools
 
 import numpy as np
 import pytest
-from agreement import assert_close, leaf, pulled
-from score_maps import MASK, SCORES, gumbel_softmax
 
 import minigrad
+from agreement import assert_close, leaf, pulled
+from score_maps import MASK, SCORES, gumbel_softmax
 
 pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
 

@@ -28,7 +28,7 @@ from minigrad.ops.normalizers import (
     uniform,
 )
 from minigrad.ops.softmax import softmax
-from minigrad.tensors.modes import current_scope, in_module, no_grad
+from minigrad.tensors.modes import in_module, no_grad
 
 # Normalizers, from scores to weights: each is called as normalizer(scores, axis=-1, mask=mask).
 Normalize = Callable[..., Tensor]
@@ -228,13 +228,12 @@ class GPT(Module):
             ids = np.asarray(ids)
         n = ids.shape[-1] if ids.shape else 0
         if n == 0:
-            raise ValueError(
-                f"{in_module(current_scope())}GPT needs at least one id in a sequence; these have shape {ids.shape}"
-            )
+            raise ValueError(f"{in_module()}GPT needs at least one id in a sequence; these have shape {ids.shape}")
         if n > self.config.block_size:
             raise ValueError(
-                f"{in_module(current_scope())}GPT sees at most block_size = "
-                f"{self.config.block_size} ids at once, not {n}: give it the last ones, ids[..., -{self.config.block_size}:]"
+                f"{in_module()}GPT sees at most block_size = "
+                f"{self.config.block_size} ids at once, not {n}: "
+                f"give it the last ones, ids[..., -{self.config.block_size}:]"
             )
         x = self.token_embedding(ids) + self.position_embedding(np.arange(n))  # (B, T, d_model)
         x = self.dropout(x)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from minigrad.tensors.modes import in_module, state
+from minigrad.tensors.modes import in_module
 from minigrad.tensors.storage import Storage
 
 if TYPE_CHECKING:
@@ -246,4 +246,4 @@ def with_context(error: Exception, name: str, args: Sequence[Any]) -> Exception:
     shapes = [str(a.shape) if hasattr(a, "shape") else type(a).__name__ for a in args if a is not None]
     of = f" of {'shape' if len(shapes) == 1 else 'shapes'} {' and '.join(shapes)}" if shapes else ""
     kind = next(k for k in (ValueError, IndexError, TypeError) if isinstance(error, k))
-    return kind(f"{in_module(state.scope)}{name}{of}: {error}")
+    return kind(f"{in_module()}{name}{of}: {error}")

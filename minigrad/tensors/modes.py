@@ -56,8 +56,9 @@ def current_scope() -> str:
     return state.scope
 
 
-def in_module(scope: str) -> str:
-    """How an error begins: "in blocks.0.attn: ", or nothing outside of any module."""
+def in_module(scope: str | None = None) -> str:
+    """How an error begins: "in blocks.0.attn: ", or nothing outside of any module. None: in the one being called."""
+    scope = state.scope if scope is None else scope
     return f"in {scope}: " if scope else ""
 
 

@@ -7,9 +7,9 @@ import weakref
 
 import numpy as np
 import pytest
-from agreement import leaf
 
 import minigrad
+from agreement import leaf
 from minigrad import Observer, Tensor, no_grad, watch
 from minigrad.engine import Constant, Node, newest_first
 from minigrad.ops.elementwise import exp, tanh, where

@@ -6,12 +6,12 @@ import time
 import weakref
 
 import numpy as np
-from agreement import assert_close, leaf
-from observers import Calls
 
+from agreement import assert_close, leaf
 from minigrad import Tensor, watch
 from minigrad.engine import Constant
 from minigrad.ops.elementwise import exp, tanh
+from observers import Calls
 
 
 def test_a_tensor_used_twice_gets_both_gradients():

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from agreement import leaf
 
+from agreement import leaf
 from minigrad import Tensor, no_grad, op
 from minigrad.engine import Joint
 from minigrad.ops.elementwise import exp

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from agreement import assert_all_close, leaf
 
+from agreement import assert_all_close, leaf
 from minigrad import OPS, Tensor, causal_mask, length_mask
 from minigrad.fast import textbook
 from minigrad.finite_differences.cases import CASES, case

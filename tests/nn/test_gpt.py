@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from agreement import assert_close
 from tiny import TINY, tensor
 
+from agreement import assert_close
 from minigrad import Tensor, cross_entropy, softmax
 from minigrad.nn import GPT, GPTConfig
 from minigrad.optim import SGD

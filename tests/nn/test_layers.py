@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from agreement import assert_close
 from tiny import TINY, tensor
 
+from agreement import assert_close
 from minigrad import Tensor, gelu, layer_norm, linear, relu
 from minigrad.nn import GPT, MLP, Dropout, Embedding, LayerNorm, Linear, Sequential
 

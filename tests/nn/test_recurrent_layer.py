@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from agreement import assert_close
 
 import minigrad as mg
+from agreement import assert_close
 from minigrad import nn
 from minigrad.engine import Tensor
 

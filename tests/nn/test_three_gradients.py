@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 import pytest
-from agreement import assert_all_close
 
 import minigrad as mg
+from agreement import assert_all_close
 from minigrad import nn
 from minigrad.engine import Tensor
 from minigrad.finite_differences import gradcheck

@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 import pytest
-from agreement import assert_all_close, assert_close
 from tiny import TINY, tensor
 
+from agreement import assert_all_close, assert_close
 from minigrad import Tensor, causal_mask, gumbel_softmax, length_mask, softmax, straight_through
 from minigrad.nn import GPT, MAPS, Block, MultiHeadAttention
 

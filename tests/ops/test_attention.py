@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from agreement import assert_all_close, assert_close, leaf, pulled
 from attention_inputs import PAIRS, K, Q, V, both_attentions
-from score_maps import INF, NAN
 
 import minigrad
+from agreement import assert_all_close, assert_close, leaf, pulled
+from score_maps import INF, NAN
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from agreement import assert_close, pulled
-from score_maps import INF, NAN, SCORES
 
 import minigrad
+from agreement import assert_close, pulled
+from score_maps import INF, NAN, SCORES
 
 pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
 TARGETS = np.array([1, 0, 4, 2])

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from agreement import assert_close, leaf, pulled
 
 import minigrad
+from agreement import assert_close, leaf, pulled
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 

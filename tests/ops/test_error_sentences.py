@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from agreement import assert_close, leaf
 
 import minigrad
+from agreement import assert_close, leaf
 from minigrad import Tensor
 from minigrad.tensors.modes import current_scope, in_scope
 

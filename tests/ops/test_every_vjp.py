@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from agreement import assert_close, leaf
 
+from agreement import assert_close, leaf
 from minigrad import OPS, Tensor
 from minigrad.engine import Leaf, newest_first, pull_back
 from minigrad.finite_differences.cases import CASES

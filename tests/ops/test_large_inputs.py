@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from agreement import pulled
 from attention_inputs import both_attentions
-from score_maps import MAPS, MASKED
 
 import minigrad
+from agreement import pulled
+from score_maps import MAPS, MASKED
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from agreement import assert_close, leaf, pulled
-from score_maps import GUMBEL, INF, MASK, MASKED, NAN, SCORES, all_but, every_masked
 
 import minigrad
+from agreement import assert_close, leaf, pulled
+from score_maps import GUMBEL, INF, MASK, MASKED, NAN, SCORES, all_but, every_masked
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from agreement import assert_close
 
 import minigrad as mg
+from agreement import assert_close
 from minigrad.engine import Tensor
 
 pytestmark = pytest.mark.usefixtures("kernel_and_page")

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from agreement import assert_close, leaf, pulled
-from score_maps import GUMBEL, MAPS, MASK, MASKED, SCORES, all_but, every_map
 
 import minigrad
+from agreement import assert_close, leaf, pulled
+from score_maps import GUMBEL, MAPS, MASK, MASKED, SCORES, all_but, every_map
 
 pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
 

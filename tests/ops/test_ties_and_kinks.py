@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from agreement import assert_close, pulled
-from score_maps import INF, MAPS, NAN
 
 import minigrad
+from agreement import assert_close, pulled
+from score_maps import INF, MAPS, NAN
 
 pytestmark = pytest.mark.filterwarnings("error")  # a convention is decided: NumPy has nothing to warn of
 

@@ -5,9 +5,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from agreement import assert_all_close
 
 import minigrad as mg
+from agreement import assert_all_close
 
 pytestmark = pytest.mark.usefixtures("kernel_and_page")
 

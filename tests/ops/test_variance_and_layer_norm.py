@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from agreement import assert_close, pulled
 
 import minigrad
+from agreement import assert_close, pulled
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from agreement import leaf
-from observers import Log
 
 import minigrad
+from agreement import leaf
 from minigrad import Observer, Tensor, watch
 from minigrad.ops.elementwise import tanh, where
+from observers import Log
 
 # --- dtypes ------------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from agreement import assert_close, leaf
 
 import minigrad
+from agreement import assert_close, leaf
 from minigrad import Tensor
 
 # --- methods -----------------------------------------------------------------------------------------------------

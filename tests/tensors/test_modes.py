@@ -4,12 +4,12 @@ import threading
 
 import numpy as np
 import pytest
-from agreement import leaf
-from observers import Calls, Log
 
+from agreement import leaf
 from minigrad import Tensor, no_grad, watch
 from minigrad.ops.elementwise import exp, tanh
 from minigrad.tensors.modes import current_scope, in_scope
+from observers import Calls, Log
 
 # --- no_grad, and threads ----------------------------------------------------------------------------------------
 

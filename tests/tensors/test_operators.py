@@ -4,9 +4,9 @@ import operator
 
 import numpy as np
 import pytest
-from agreement import assert_close, leaf
 
 import minigrad
+from agreement import assert_close, leaf
 from minigrad import Observer, Tensor, no_grad, watch
 
 

@@ -5,9 +5,9 @@ import pickle
 
 import numpy as np
 import pytest
-from agreement import leaf
 
 import minigrad
+from agreement import leaf
 from minigrad import Tensor, no_grad
 from minigrad.ops.elementwise import where
 

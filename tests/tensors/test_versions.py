@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from agreement import leaf
 
 import minigrad
+from agreement import leaf
 from minigrad import Tensor, no_grad
 from minigrad.ops.elementwise import exp, mul
 from minigrad.tensors.modes import in_scope
