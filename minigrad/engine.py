@@ -174,7 +174,8 @@ def as_op(
     @functools.wraps(f)
     def apply(*args: Any, **static: Any) -> Tensor:
         args = signature.complete(args, static)
-        for observer in state.observers:
+        observers = state.observers
+        for observer in observers:
             observer.op_starts(name, args, static)
         static = arguments.own(static) if static else static
         run = f if apply.kernel is None or state.textbook else apply.kernel  # type: ignore[attr-defined]
@@ -184,8 +185,8 @@ def as_op(
         except (ValueError, TypeError, IndexError) as error:
             raise arguments.with_context(error, name, args) from error
         node = _node(name, args, arrays, static, y, vjps) if state.recording else None
-        result = Tensor._of(y, node, storage.leaf_shown_by(y, args))
-        for observer in state.observers:
+        result = Tensor._of(y, node, None if y.flags.writeable else storage.leaf_shown_by(y, args))
+        for observer in observers:
             observer.op_ends(name, args, static, result)
         return result
 
@@ -199,14 +200,12 @@ def _node(
     op: str, args: Sequence[Any], arrays: Sequence[Any], static: dict[str, Any], y: Array, vjps: Any
 ) -> Node | None:
     """What is remembered of one call of an op; None where no argument needs a gradient."""
-    inputs = arguments.inputs_of(args, arrays)
-    needed = [isinstance(i, Node) for i in inputs]
-    if True not in needed:
+    inputs, versions, n_needed = arguments.inputs_of(args, arrays)
+    if n_needed == 0:
         return None
     node = Node(op, y.shape, y.dtype)
-    node.inputs = inputs
-    node.vjp = arguments.one_vjp(op, vjps, needed)
-    node.versions = storage.versions_of(args)
+    node.inputs, node.versions = inputs, versions
+    node.vjp = arguments.one_vjp(op, vjps, inputs, n_needed)
     if static:
         node.static = arguments.describe(static)
     return node
@@ -259,7 +258,8 @@ def newest_first(root: Node) -> list[Node]:
 def pull_back(node: Node, grad: Array) -> list[Array | None]:
     """The contribution of one Node's output gradient to each of its inputs (None: needs none)."""
     grad.setflags(write=False)  # other Nodes may have been given the same array
-    for observer in state.observers:
+    observers = state.observers
+    for observer in observers:
         observer.vjp_starts(node, grad)
     assert node.vjp is not None
     try:
@@ -270,7 +270,7 @@ def pull_back(node: Node, grad: Array) -> list[Array | None]:
     except Exception as error:
         error.add_note(f"in the backward pass of {node.op}{' in ' + node.scope if node.scope else ''}")
         raise
-    for observer in state.observers:
+    for observer in observers:
         observer.vjp_ends(node, grad, contributions)
     return contributions
 

@@ -19,11 +19,11 @@ from minigrad.tensors.modes import in_module
 from minigrad.tensors.storage import Storage
 
 if TYPE_CHECKING:
-    from minigrad.engine import Node
+    from minigrad.engine import Leaf, Node
 
 Array = NDArray[Any]
 
-FLOAT32 = np.dtype(np.float32)
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _PLAIN = frozenset({int, float, bool, str, type(None)})  # static arguments that can be kept as they are
 
 
@@ -79,17 +79,24 @@ class Signature:
 
     def arrays(self, args: tuple[Any, ...]) -> list[Any]:
         """The arrays that the op computes with; None for what was left out."""
-        try:  # nearly always: floating Tensors of one dtype
-            arrays = [a._data for a in args]
-            dtype = arrays[0].dtype
-            if dtype.kind == "f" and not self.has_indices and all(array.dtype is dtype for array in arrays):
+        if not self.has_indices:
+            arrays = [a._data for a in args if isinstance(a, Storage)]
+            if len(arrays) == len(args) and _one_float_dtype(arrays):  # nearly always
                 return arrays
-        except (AttributeError, IndexError):
-            pass
         like = _dtype_of_tensors(args)
         if self.variadic or not self.has_indices:
             return [_array(a, like) for a in args]
         return [_array(a, like, index) for a, index in zip(args, self.is_index, strict=True)]
+
+
+def _one_float_dtype(arrays: list[Array]) -> bool:
+    first = arrays[0].dtype if arrays else None
+    if first is not FLOAT32 and first is not FLOAT64:
+        return False
+    for array in arrays:  # noqa: SIM110  (all() takes twice as long)
+        if array.dtype is not first:
+            return False
+    return True
 
 
 def _dtype_of_tensors(args: Sequence[Any]) -> np.dtype[Any] | None:
@@ -176,14 +183,25 @@ def _described(value: Any) -> Any:
     return tuple(_described(item) for item in value) if type(value) in (tuple, list) else value
 
 
-def inputs_of(args: Sequence[Any], arrays: Sequence[Any]) -> list[Node | Constant | int | float | None]:
-    """What a Node remembers of its inputs: the Nodes they came from, and no more than shapes or numbers of others."""
-    return [
-        a.node if isinstance(a, Storage) and a.node is not None
-        else a if array is None or isinstance(a, (int, float))
-        else Constant(array.shape, array.dtype)
-        for a, array in zip(args, arrays)  # noqa: B905  (strict=True costs a tenth of a small op)
-    ]  # fmt: skip
+def inputs_of(args: Sequence[Any], arrays: Sequence[Any]) -> tuple[list[Any], list[tuple[Leaf, int]], int]:
+    """What a Node remembers of its inputs: the Nodes they came from, and of the others no more than shapes or numbers.
+
+    Also the leaves whose memory the VJPs may hold, each with its version now; and how many inputs need a gradient.
+    """
+    inputs: list[Node | Constant | int | float | None] = []
+    versions, n_needed = [], 0
+    for a, array in zip(args, arrays):  # noqa: B905  (strict=True costs a tenth of a small op)
+        if isinstance(a, Storage):
+            leaf = a.leaf or a.memory_of
+            if leaf is not None:
+                versions.append((leaf, leaf.version))
+            if a.node is not None:
+                inputs.append(a.node)
+                n_needed += 1
+                continue
+        plain = array is None or isinstance(a, (int, float))
+        inputs.append(a if plain else Constant(array.shape, array.dtype))
+    return inputs, versions, n_needed
 
 
 # --- what an op gives back, and where backward starts -----------------------------------------------------------------
@@ -206,19 +224,21 @@ class Joint:
         self.vjp = vjp
 
 
-def one_vjp(name: str, vjps: Any, needed: list[bool]) -> Callable[[Array], Sequence[Array | None]]:
+def one_vjp(name: str, vjps: Any, inputs: list[Any], n_needed: int) -> Callable[[Array], Sequence[Array | None]]:
     """One function for all inputs out of the VJPs of each. Those that nobody needs are let go: they hold arrays."""
     if isinstance(vjps, Joint):
         return vjps.vjp
     if type(vjps) is not tuple:
         vjps = (vjps,)
-    if len(vjps) != len(needed):
+    if len(vjps) != len(inputs):
         raise TypeError(
-            f"the op {name} returned {len(vjps)} VJPs for {len(needed)} arrays: it needs one for each positional "
+            f"the op {name} returned {len(vjps)} VJPs for {len(inputs)} arrays: it needs one for each positional "
             f"parameter (None where there is no gradient); what is not an array goes after a `*`"
         )
-    kept = [vjp if need else None for vjp, need in zip(vjps, needed, strict=True)]
-    return lambda grad_y: [None if vjp is None else vjp(grad_y) for vjp in kept]
+    if n_needed == len(inputs) and None not in vjps:
+        return lambda grad_y: [vjp(grad_y) for vjp in vjps]
+    needed = [vjp if hasattr(i, "vjp") else None for vjp, i in zip(vjps, inputs, strict=True)]
+    return lambda grad_y: [None if vjp is None else vjp(grad_y) for vjp in needed]
 
 
 def start_of_backward(t: Storage, grad: ArrayLike | None) -> Array:

@@ -208,13 +208,6 @@ def _copied(cls: type[Tensor], array: Array, name: str | None, is_leaf: bool, re
 # --- versions: did somebody write? ------------------------------------------------------------------------------------
 
 
-def versions_of(args: Sequence[Any]) -> list[tuple[Leaf, int]]:
-    """The leaves whose memory the VJPs of an op may hold, each with its version now."""
-    return [
-        (leaf, leaf.version) for a in args if isinstance(a, Storage) and (leaf := a.leaf or a.memory_of) is not None
-    ]
-
-
 def check_usable(node: Node) -> None:
     """Raise RuntimeError where backward has freed this Node's VJPs, or a leaf they may need was written since."""
     if node.vjp is None and node.op is not None:
@@ -232,9 +225,7 @@ def check_usable(node: Node) -> None:
 
 
 def leaf_shown_by(y: Array, args: Sequence[Any]) -> Leaf | None:
-    """The leaf whose memory an op's output shows: reshape and its like return views."""
-    if y.flags.writeable:
-        return None  # the op has just made it
+    """The leaf whose memory a read-only output shows, if one: reshape and its like return views."""
     tensors = [a for a in args if isinstance(a, Storage)]
     if len(tensors) > 1:
         tensors = [t for t in tensors if np.may_share_memory(y, t._data)]
