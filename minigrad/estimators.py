@@ -16,11 +16,16 @@ from minigrad.ops.softmax import exp_shifted, masked, total_or_one
 
 @op(estimator=True)
 def straight_through(scores, *, axis=-1, mask=None):
-    """Hard forward, soft backward: the one-hot choice of hardmax with the gradient of softmax.  (Bengio et al. 2013)
+    """Hard forward, soft backward: the one-hot choice of hardmax with the gradient of softmax.
 
     Backward.  Pretend that the output had been w = softmax(scores):
         grad_scoresⱼ = wⱼ (gⱼ − Σᵢ gᵢ wᵢ)
-    Biased, but with no variance: the loss never saw the choices that this gradient compares.
+    It has no variance, as nothing is drawn. But it is biased: the loss at the hard choice has gradient 0, and the loss
+    expected over choices drawn from w has another gradient than this, because g was taken at one choice only. (They
+    agree where the loss is linear in y.)
+
+    Bengio, Léonard & Courville 2013 copied a gradient straight through a binary stochastic neuron, as if it were not
+    there. The choice among n by argmax, with the Jacobian of softmax, came later (Jang et al. 2017).
     """
     w = _softmax(scores, axis, mask)
 
@@ -36,12 +41,17 @@ def gumbel_softmax(scores, *, rng, tau=1.0, hard=True, axis=-1, mask=None):
 
         w = softmax((scores + γ) / τ),   γᵢ = −ln(−ln uᵢ),  uᵢ uniform on (0, 1)
 
-    The largest of scores + γ falls on i with probability softmax(scores)ᵢ exactly (the Gumbel-max trick); w is a
-    softened indicator of it. hard=True returns the one-hot choice itself, hard=False returns w.
+    The Gumbel-max trick: the largest of scores + γ falls on i with probability softmax(scores)ᵢ exactly. To see it,
+    call the scores x, and E = −ln u, an exponential waiting time. Then xᵢ + γᵢ = −ln(Eᵢ / exp(xᵢ)), and Eᵢ / exp(xᵢ) is a
+    waiting time at the rate exp(xᵢ). The largest xᵢ + γᵢ is the shortest wait, and of several events with rates rᵢ
+    number i comes first with probability rᵢ / Σⱼ rⱼ.
+    w is a softened indicator of that choice. hard=True returns the one-hot choice itself, hard=False returns w.
 
     Backward.  With hard=False, the derivative for the noise drawn; with hard=True the same, straight through:
         grad_scoresⱼ = wⱼ (gⱼ − Σᵢ gᵢ wᵢ) / τ
-    Small τ: little bias, large variance. Large τ: the reverse.
+    The variance grows as τ shrinks. With hard=False the bias goes to 0 with τ. With hard=True it does not: as τ → 0, w
+    moves only along edges, from one choice eᵢ to another eⱼ. Where the loss f changes by f(eⱼ) − f(eᵢ), this gradient
+    has ½ (∇f(eᵢ) + ∇f(eⱼ)) · (eⱼ − eᵢ) on average: the trapezoid rule, which is exact if f is quadratic.
 
     Arguments.  rng: a numpy Generator.  tau: the temperature τ > 0.
     """

@@ -15,6 +15,7 @@ gradients, over all cases, in float32 and float64. `python -m minigrad` prints w
 """
 
 from minigrad.fast import attention as attention
+from minigrad.fast import elementwise as elementwise
 from minigrad.fast import embedding as embedding
 from minigrad.fast import gru as gru
 from minigrad.fast import layer_norm as layer_norm

@@ -1,7 +1,7 @@
-"""The other ways from scores to weights, and what each gives up.
+"""Normalizers: the other ways from scores to weights, and what each gives up.
 
-All are maps (scores, *, axis=-1, mask=None) like softmax, and can stand in its place in attention. Masked scores get
-weight 0 and gradient 0; where everything is masked all weights are 0.
+All are called as softmax is, (scores, *, axis=-1, mask=None), and can stand in its place in attention. Masked scores
+get weight 0 and gradient 0; where everything is masked, all weights are 0.
 
     hardmax             all weight on the largest score: gradient exactly 0, so the scores never learn
     uniform             ignores the scores: a control
@@ -9,7 +9,7 @@ weight 0 and gradient 0; where everything is masked all weights are 0.
     sigmoid_normalize   each score alone through a sigmoid, then normalized
     top_k_softmax       softmax over the k largest scores
     sparsemax           the point of the simplex nearest to the scores: linear, with exact zeros
-    entmax15            between softmax and sparsemax
+    entmax15            1.5-entmax, between softmax and sparsemax
 """
 
 import numpy as np
@@ -24,10 +24,12 @@ def hardmax(x, *, axis=-1, mask=None):
 
         yᵢ = 1 if i = argmaxⱼ xⱼ else 0
 
-    Backward.  Nudge any score a little: the largest is still the largest and y is the same. So ∂yᵢ/∂xⱼ = 0 wherever
-    it is defined (at ties y jumps), and
+    Backward.  Nudge any score a little: the largest is still the largest, and y is the same. y is piecewise constant: it
+    jumps where two scores tie, and everywhere else its derivative exists and is 0:
         grad_x = 0
-    Nothing that computed the scores will ever learn by backpropagation.
+    So argmax is not "hard to differentiate". Its gradient is known and says nothing: the router, which is whatever
+    computed the scores, never learns by backpropagation. Hard attention was trained by sampling instead (Mnih et al.
+    2014; Xu et al. 2015), see `estimators.reinforce`.
     """
     y = one_hot_max(x, axis, mask)
 
@@ -83,7 +85,8 @@ def sigmoid_normalize(x, *, axis=-1, mask=None):
 
         yᵢ = σ(xᵢ) / Σⱼ σ(xⱼ)
 
-    Large scores all saturate at σ = 1: how far one is ahead of another is lost.
+    Large scores all saturate at σ = 1: how far one is ahead of another is lost. For very negative scores it is softmax,
+    since there σ(x) is nearly exp(x).
 
     Backward.  y is the softmax of ln σ(x), and d ln σ(x)/dx = 1 − σ(x).  With g = grad_y, by the chain rule
         grad_xⱼ = yⱼ (gⱼ − Σᵢ gᵢ yᵢ) (1 − σ(xⱼ))
@@ -106,7 +109,7 @@ def sigmoid_normalize(x, *, axis=-1, mask=None):
 def top_k_softmax(x, *, k=4, axis=-1, mask=None):
     """Softmax over the k largest scores, weight 0 for the rest. Of equal scores the first are kept, exactly k.
 
-    With k = 1 this is hardmax, and its gradient is as exactly 0.
+    It jumps where places k and k + 1 tie. With k = 1 this is hardmax, and its gradient is exactly 0 as well.
 
     Backward.  Softmax with all but those k masked: the formula is the same, and where y is 0 so is the gradient.
         grad_xⱼ = yⱼ (gⱼ − Σᵢ gᵢ yᵢ)
@@ -141,7 +144,8 @@ def sparsemax(x, *, axis=-1, mask=None):
 
     Backward.  On a support S of size k, yᵢ = xᵢ − (Σ_S xⱼ − 1)/k, so ∂yᵢ/∂xⱼ = δᵢⱼ − 1/k for i, j in S, else 0:
         grad_xⱼ = gⱼ − mean_S(g) in S, 0 elsewhere
-    With a single survivor that is exactly 0: sparsemax can saturate for good.
+    With a single survivor that is exactly 0: sparsemax can saturate for good. y is continuous but not smooth: the
+    Jacobian jumps where a score enters the support.
 
     Numerics.  τ ≥ max(x) − 1, so after subtracting the maximum nothing below −1 matters; we clip there, and scores of
     any size are safe.
@@ -164,7 +168,7 @@ def sparsemax(x, *, axis=-1, mask=None):
 
 @op
 def entmax15(x, *, axis=-1, mask=None):
-    """Between softmax (α = 1) and sparsemax (α = 2): α-entmax with α = 1.5.  (Peters, Niculae & Martins 2019)
+    """1.5-entmax: α-entmax halfway between softmax (α = 1) and sparsemax (α = 2).  (Peters, Niculae & Martins 2019)
 
         yᵢ = uᵢ²,  uᵢ = max(xᵢ/2 − τ, 0), with the threshold τ that makes Σ uᵢ² = 1
 

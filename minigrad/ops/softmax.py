@@ -1,7 +1,7 @@
 """Softmax and its relatives: raw scores to weights, to log-probabilities, to the loss of a classifier.
 
 softmax and log_softmax take `mask`: boolean, True = may take part; it broadcasts to the scores. A masked score counts
-as −inf, and a score of −inf as masked: its weight and its gradient are exactly 0, whatever stood there, nan included.
+as −inf, and a score of −inf as masked. Its weight and its gradient are exactly 0, whatever it was, nan included.
 """
 
 import numpy as np
@@ -14,17 +14,23 @@ from minigrad.engine import op
 def softmax(x, *, axis=-1, mask=None):
     """Turn scores into weights that are positive and sum to 1 along `axis`.
 
-        yᵢ = exp(xᵢ) / Σⱼ exp(xⱼ)
+        yᵢ = exp(xᵢ) / s,   s = Σⱼ exp(xⱼ)
 
-    Backward.  ∂yᵢ/∂xⱼ = yᵢ (δᵢⱼ − yⱼ).  With g = grad_y,
+    Backward.  A score xⱼ is in the numerator of yⱼ alone, and in the sum s of every yᵢ. By the quotient rule, with δᵢⱼ
+    for 1 where i = j, else 0,
+        ∂yᵢ/∂xⱼ = (δᵢⱼ exp(xᵢ) s − exp(xᵢ) exp(xⱼ)) / s²
+                = yᵢ (δᵢⱼ − yⱼ)
+    With g = grad_y, the chain rule sums over all weights that xⱼ changes:
         grad_xⱼ = Σᵢ gᵢ yᵢ (δᵢⱼ − yⱼ)
                 = yⱼ (gⱼ − Σᵢ gᵢ yᵢ)
-    The n × n Jacobian is never built.  grad_x sums to 0 along `axis`, as it must:
-    adding a constant to every score leaves y unchanged.
+    The n × n Jacobian is never built. grad_x sums to 0 along `axis`, as it must: adding a constant to every score
+    leaves y unchanged.
 
-    Numerics.  That same invariance lets us subtract max(x) first: every exponent is ≤ 0 and
-    the denominator ≥ 1, so nothing overflows and nothing is divided by zero.
-    Where everything is masked there is nothing to choose from: weights 0, gradient 0.
+    Numerics.  That same invariance lets us subtract m = max(x) first. Then every exponent is ≤ 0 and the sum is ≥ 1, so
+    nothing overflows and nothing is divided by zero. m depends on x, too, but backward may take it for a constant: y is
+    the same for every m, so ∂y/∂m = 0 and nothing comes back through it.
+    A weight may still round to 0, where a score is about 100 (in float32) below the largest. Where everything is masked
+    there is nothing to choose from: weights 0, gradient 0.
     """
     y, _ = exp_shifted(x, axis, mask)
     y /= total_or_one(y, axis)
@@ -39,13 +45,14 @@ def softmax(x, *, axis=-1, mask=None):
 def log_softmax(x, *, axis=-1, mask=None):
     """The logarithm of softmax, without the detour through weights that may round to 0.
 
-        yᵢ = xᵢ − ln Σⱼ exp(xⱼ)
+        yᵢ = ln (exp(xᵢ) / s) = xᵢ − ln s,   s = Σⱼ exp(xⱼ)
 
-    Backward.  ∂yᵢ/∂xⱼ = δᵢⱼ − softmax(x)ⱼ, and softmax(x) = exp(y).  With g = grad_y,
-        grad_xⱼ = gⱼ − exp(yⱼ) Σᵢ gᵢ
+    Backward.  ∂(ln s)/∂xⱼ = exp(xⱼ)/s, which is softmax(x)ⱼ = exp(yⱼ). So ∂yᵢ/∂xⱼ = δᵢⱼ − exp(yⱼ), and with g = grad_y
+        grad_xⱼ = Σᵢ gᵢ (δᵢⱼ − exp(yⱼ))
+                = gⱼ − exp(yⱼ) Σᵢ gᵢ
 
     Numerics.  With m = max(x), yᵢ = (xᵢ − m) − ln Σⱼ exp(xⱼ − m). A masked element is −inf and takes no part in
-    backward: its g counts as 0. Where everything is masked all are −inf.
+    backward: its g counts as 0. Where everything is masked, all are −inf.
     """
     shifted = masked(x, axis, mask)
     shifted = shifted - _finite_max(shifted, axis)
@@ -64,15 +71,17 @@ def log_softmax(x, *, axis=-1, mask=None):
 def cross_entropy(logits, targets, *, reduction="mean", ignore_index=None, label_smoothing=0.0):
     """How surprised a softmax over `logits` is by the right answers, in nats.
 
-        lossₜ = −Σᵢ qₜᵢ ln softmax(xₜ)ᵢ = ln Σⱼ exp(xₜⱼ) − Σᵢ qₜᵢ xₜᵢ
+        lossₜ = −Σᵢ qₜᵢ ln softmax(xₜ)ᵢ
+              = ln Σⱼ exp(xₜⱼ) − Σᵢ qₜᵢ xₜᵢ                       since Σᵢ qₜᵢ = 1
         qₜᵢ   = (1 − ε) [i = targetₜ] + ε / n_classes,   ε = label_smoothing
 
     Shapes.  logits (..., n_classes), targets (...) of integers; the loss is a scalar (the mean) or, with
     reduction="none", of the shape of targets. Targets equal to ignore_index don't count: loss 0, gradient 0,
     and the mean is over the others. With none left the mean is 0.
 
-    Backward.  ∂lossₜ/∂xₜᵢ = softmax(xₜ)ᵢ − qₜᵢ: what was predicted minus what was right.  With gₜ the gradient of
-    each position (for the mean: grad_y / how many count, 0 for the ignored)
+    Backward.  Of the second form of lossₜ, the logarithm has the derivative exp(xₜᵢ) / Σⱼ exp(xₜⱼ) = softmax(xₜ)ᵢ, and
+    the sum has qₜᵢ. So ∂lossₜ/∂xₜᵢ is what was predicted minus what was right: without smoothing, softmax minus
+    one-hot. With gₜ the gradient of each position (for the mean grad_y / n, n how many count; 0 for the ignored)
         grad_xₜᵢ = gₜ (softmax(xₜ)ᵢ − qₜᵢ)
     """
     n_classes = logits.shape[-1] if logits.ndim else 0
@@ -144,7 +153,10 @@ def boolean(mask, true="attention is allowed"):
     """The mask as an array, if it is one of booleans; `true` says where it is True."""
     mask = np.asarray(mask)
     if mask.dtype != bool:
-        raise TypeError(f"a mask is boolean, True where {true}, not {mask.dtype}: use mask.astype(bool)")
+        raise TypeError(
+            f"a mask is boolean, True where {true}, not {mask.dtype}: "
+            f"use mask == 0 for a mask of 0 and −inf, mask == 1 for one of 0 and 1"
+        )
     return mask
 
 
