@@ -1,9 +1,5 @@
 """Matrix products: where nearly all the arithmetic of a transformer is."""
 
-import functools
-
-import numpy as np
-
 from minigrad.engine import op
 
 
@@ -13,10 +9,14 @@ def matmul(a, b):
 
     Shapes.  a (..., n, k), b (..., k, m), y (..., n, m).
 
-    Backward.  yₙₘ = Σₖ aₙₖ bₖₘ. The gradient of aₙₖ collects from every m: Σₘ grad_yₙₘ bₖₘ. As matrices:
+    Backward.  yₙₘ = Σₖ aₙₖ bₖₘ.  The entry aₙₖ is used in row n of y, once for every m, each time multiplied by bₖₘ.
+    The entry bₖₘ is used in column m of y, once for every n, each time multiplied by aₙₖ. So
+        grad_aₙₖ = Σₘ grad_yₙₘ bₖₘ
+        grad_bₖₘ = Σₙ aₙₖ grad_yₙₘ
+    In each, the index that is summed stands next to itself once one factor is transposed, (bᵀ)ₘₖ and (aᵀ)ₖₙ:
         grad_a = grad_y @ bᵀ
         grad_b = aᵀ @ grad_y
-    The shapes allow nothing else: (n, m)·(m, k) and (k, n)·(n, m).
+    The shapes check this, (n, m)·(m, k) and (k, n)·(n, m), but don't prove it: square matrices fit in any order.
     """
     if a.ndim < 2 or b.ndim < 2:
         raise ValueError(
@@ -43,45 +43,34 @@ def linear(x, weight, bias=None):
 
     Shapes.  x (..., d_in), weight (d_in, d_out), bias (d_out) or None, y (..., d_out).
 
-    Backward.  As matmul; and each row of y had its own copy of bias, so that copies' gradients add up.
+    Backward.  As in `matmul`. All rows use the same weight, so its gradient is a sum over all of them: that of one
+    product, with the rows as one matrix. Each row of y has its own copy of bias, and the gradients of copies add up.
         grad_x      = grad_y @ weightᵀ
-        grad_weight = xᵀ @ grad_y            over all rows
-        grad_bias   = Σ_rows grad_y = 1ᵀ @ grad_y
-
-    Numerics.  All leading axes are flattened to one (rows, d_in) matrix: NumPy would loop over a batch axis
-    (414 against 217 µs for 12 × 64 rows, 128 → 384).
+        grad_weight = xᵀ @ grad_y            x and grad_y as matrices of all rows
+        grad_bias   = Σ_rows grad_y
     """
+    check_linear(x, weight, bias)
+    y = x @ weight if bias is None else x @ weight + bias
+
+    def vjp_x(grad_y):
+        return grad_y @ weight.T
+
+    def vjp_weight(grad_y):
+        return as_rows(x).T @ as_rows(grad_y)
+
+    def vjp_bias(grad_y):
+        return as_rows(grad_y).sum(0)
+
+    return y, (vjp_x, vjp_weight, vjp_bias)
+
+
+def as_rows(a):
+    """All rows of a, whatever axes they are counted by, as one matrix."""
+    return a.reshape(-1, a.shape[-1])
+
+
+def check_linear(x, weight, bias):
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
         raise ValueError("needs x (..., d_in) and weight (d_in, d_out)")
     if bias is not None and bias.shape != weight.shape[1:]:
         raise ValueError(f"needs a bias of shape {weight.shape[1:]}, one number for each column of weight")
-    x_shape = x.shape
-    rows = x.reshape(-1, x_shape[-1])
-    y = rows @ weight
-    if bias is not None:
-        y += bias
-
-    def vjp_x(grad_y):
-        return (grad_y.reshape(-1, grad_y.shape[-1]) @ weight.T).reshape(x_shape)
-
-    def vjp_weight(grad_y):
-        return rows.T @ grad_y.reshape(-1, grad_y.shape[-1])
-
-    def vjp_bias(grad_y):
-        return sum_rows(grad_y)
-
-    return y.reshape(*x_shape[:-1], y.shape[-1]), (vjp_x, vjp_weight, vjp_bias)
-
-
-def sum_rows(a):
-    """The sum over all but the last axis, as a product with ones: four times as fast as .sum(0)."""
-    rows = a.reshape(-1, a.shape[-1])
-    return ones(len(rows), a.dtype) @ rows
-
-
-@functools.lru_cache(maxsize=32)
-def ones(n, dtype):
-    """A vector of ones, read-only, made once for each length."""
-    a = np.ones(n, dtype)
-    a.flags.writeable = False
-    return a

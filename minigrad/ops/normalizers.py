@@ -1,15 +1,15 @@
-"""The other ways from scores to weights, and what each gives up.
+"""The other normalizers, and what each gives up. A normalizer turns scores into weights, as softmax does.
 
-All are maps (scores, *, axis=-1, mask=None) like softmax, and can stand in its place in attention. Masked scores get
-weight 0 and gradient 0; where everything is masked all weights are 0.
+All are called as softmax is, (scores, *, axis=-1, mask=None), and can stand in its place in attention. Masked scores
+get weight 0 and gradient 0; where everything is masked, all weights are 0.
 
     hardmax             all weight on the largest score: gradient exactly 0, so the scores never learn
     uniform             ignores the scores: a control
     sum_normalize       x / Σx: negative scores break it
     sigmoid_normalize   each score alone through a sigmoid, then normalized
     top_k_softmax       softmax over the k largest scores
-    sparsemax           the point of the simplex nearest to the scores: linear, with exact zeros
-    entmax15            between softmax and sparsemax
+    sparsemax           of all weights that sum to 1 those nearest to the scores: piecewise linear, with exact zeros
+    entmax15            1.5-entmax, between softmax and sparsemax
 """
 
 import numpy as np
@@ -24,10 +24,13 @@ def hardmax(x, *, axis=-1, mask=None):
 
         yᵢ = 1 if i = argmaxⱼ xⱼ else 0
 
-    Backward.  Nudge any score a little: the largest is still the largest and y is the same. So ∂yᵢ/∂xⱼ = 0 wherever
-    it is defined (at ties y jumps), and
+    Backward.  Nudge any score a little: the largest is still the largest, and y is the same. Only where two scores tie
+    for the largest does y jump. So argmax is not "hard to differentiate"; it is piecewise constant: its derivative
+    exists almost everywhere, and is 0.
         grad_x = 0
-    Nothing that computed the scores will ever learn by backpropagation.
+    The scores therefore never learn by backpropagation. Nor does the *router*, the part of a model that computes them
+    and so decides what goes where; in attention that is the query and key projections. Hard attention was first
+    trained by sampling its choices (Mnih et al. 2014; Xu et al. 2015), as `estimators.reinforce` does.
     """
     y = one_hot_max(x, axis, mask)
 
@@ -41,7 +44,8 @@ def hardmax(x, *, axis=-1, mask=None):
 def uniform(x, *, axis=-1, mask=None):
     """The same weight for all, whatever the scores: yᵢ = 1/n, n the number not masked.
 
-    Backward.  y does not depend on x: grad_x = 0.
+    Backward.  y does not depend on x:
+        grad_x = 0
     """
     allowed = _allowed(x, axis, mask)
     n = allowed.sum(axis, keepdims=True, dtype=np.result_type(x, np.float16))
@@ -56,10 +60,12 @@ def uniform(x, *, axis=-1, mask=None):
 def sum_normalize(x, *, axis=-1, mask=None):
     """Each score's part of the total: yᵢ = xᵢ / s,  s = Σⱼ xⱼ
 
-    Fine for positive scores. A negative score gets a negative weight, and where the sum passes through 0 the weights
-    have a pole: they are inf or nan there, and huge nearby.
+    This is fine for positive scores. A negative score gets a negative weight, and where the sum passes through 0 the
+    weights have a pole: they are inf or nan there, and huge nearby.
 
-    Backward.  ∂yᵢ/∂xⱼ = δᵢⱼ/s − xᵢ/s² = (δᵢⱼ − yᵢ)/s.  With g = grad_y,
+    Backward.  By the quotient rule, where δᵢⱼ is 1 for i = j and 0 otherwise,
+        ∂yᵢ/∂xⱼ = (δᵢⱼ s − xᵢ)/s² = (δᵢⱼ − yᵢ)/s
+    With g = grad_y,
         grad_xⱼ = (gⱼ − Σᵢ gᵢ yᵢ) / s
     """
     allowed = _allowed(x, axis, mask)
@@ -83,9 +89,11 @@ def sigmoid_normalize(x, *, axis=-1, mask=None):
 
         yᵢ = σ(xᵢ) / Σⱼ σ(xⱼ)
 
-    Large scores all saturate at σ = 1: how far one is ahead of another is lost.
+    Large scores all saturate at σ = 1: how far one is ahead of another is lost. For very negative scores it is softmax,
+    since there σ(x) is nearly exp(x).
 
-    Backward.  y is the softmax of ln σ(x), and d ln σ(x)/dx = 1 − σ(x).  With g = grad_y, by the chain rule
+    Backward.  y is the softmax of ln σ(x), and the slope of ln σ(x) is σ(1 − σ)/σ = 1 − σ(x). With g = grad_y, by the
+    chain rule,
         grad_xⱼ = yⱼ (gⱼ − Σᵢ gᵢ yᵢ) (1 − σ(xⱼ))
 
     Numerics.  Computed as that softmax, with ln σ(x) = −ln(1 + exp(−x)), since all σ may round to 0 at once.
@@ -106,7 +114,7 @@ def sigmoid_normalize(x, *, axis=-1, mask=None):
 def top_k_softmax(x, *, k=4, axis=-1, mask=None):
     """Softmax over the k largest scores, weight 0 for the rest. Of equal scores the first are kept, exactly k.
 
-    With k = 1 this is hardmax, and its gradient is as exactly 0.
+    It jumps where places k and k + 1 tie. With k = 1 this is hardmax, and its gradient is exactly 0 as well.
 
     Backward.  Softmax with all but those k masked: the formula is the same, and where y is 0 so is the gradient.
         grad_xⱼ = yⱼ (gⱼ − Σᵢ gᵢ yᵢ)
@@ -139,9 +147,11 @@ def sparsemax(x, *, axis=-1, mask=None):
     Finding τ: if the support (where y > 0) were the k largest scores, Σ_support (xᵢ − τ) = 1 gives
     τₖ = (Σ_support xᵢ − 1)/k. The true support is the largest k whose smallest score is still above its τₖ.
 
-    Backward.  On a support S of size k, yᵢ = xᵢ − (Σ_S xⱼ − 1)/k, so ∂yᵢ/∂xⱼ = δᵢⱼ − 1/k for i, j in S, else 0:
-        grad_xⱼ = gⱼ − mean_S(g) in S, 0 elsewhere
-    With a single survivor that is exactly 0: sparsemax can saturate for good.
+    Backward.  On a support S of size k, yᵢ = xᵢ − (Σ_S xⱼ − 1)/k, so ∂yᵢ/∂xⱼ = δᵢⱼ − 1/k for i, j in S, else 0. With
+    g = grad_y,
+        grad_xⱼ = Σ_S gᵢ (δᵢⱼ − 1/k) = gⱼ − mean_S(g)    for j in S, else 0
+    With a single survivor that is exactly 0: sparsemax can saturate for good. y is continuous but not smooth: the
+    Jacobian jumps where a score enters the support.
 
     Numerics.  τ ≥ max(x) − 1, so after subtracting the maximum nothing below −1 matters; we clip there, and scores of
     any size are safe.
@@ -164,7 +174,7 @@ def sparsemax(x, *, axis=-1, mask=None):
 
 @op
 def entmax15(x, *, axis=-1, mask=None):
-    """Between softmax (α = 1) and sparsemax (α = 2): α-entmax with α = 1.5.  (Peters, Niculae & Martins 2019)
+    """1.5-entmax: α-entmax halfway between softmax (α = 1) and sparsemax (α = 2).  (Peters, Niculae & Martins 2019)
 
         yᵢ = uᵢ²,  uᵢ = max(xᵢ/2 − τ, 0), with the threshold τ that makes Σ uᵢ² = 1
 

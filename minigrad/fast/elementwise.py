@@ -1,0 +1,46 @@
+"""gelu slice by slice and in place: about twenty passes over memory become passes over the processor's cache."""
+
+import math
+
+import numpy as np
+
+from minigrad.fast.switch import faster
+from minigrad.ops.elementwise import gelu
+
+
+@faster(gelu)
+def gelu_by_slices(x):
+    """As on its page, with square, h and slope for the same letters; what else is needed takes the place of another.
+
+    768 × 512 numbers take 1.2 ms forward and back, and 1.6 in one slice (tests/benchmarks/numerics.py).
+    """
+    c = math.sqrt(2 / math.pi)
+    flat = x.reshape(-1)
+    y, slope = np.empty_like(flat), np.empty_like(flat)
+    for i in slices_of(flat.size):
+        xi, yi, slope_i = flat[i], y[i], slope[i]
+        with np.errstate(over="ignore"):
+            square = np.minimum(xi * xi, 100)
+        h = square * (c * 0.044715)
+        h += c
+        h *= xi  # u
+        np.tanh(h, out=h)
+        h += 1
+        h *= 0.5
+        np.multiply(xi, h, out=yi)
+        np.multiply(square, 6 * 0.044715 * c, out=slope_i)
+        slope_i += 2 * c  # 2 ∂u/∂x
+        slope_i *= yi
+        slope_i *= 1 - h
+        slope_i += h
+    y, slope = y.reshape(x.shape), slope.reshape(x.shape)
+
+    def vjp_x(grad_y):
+        return grad_y * slope
+
+    return y, vjp_x
+
+
+def slices_of(size, length=2**15):
+    """Slices that cut a flat array of `size` numbers into parts small enough for the processor's cache."""
+    return [slice(start, start + length) for start in range(0, size, length)]
