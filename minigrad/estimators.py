@@ -1,7 +1,7 @@
 """Gradients through a discrete choice. Hard attention's own gradient is 0; these put something else in its place.
 
 Two are ops whose VJP is, on purpose, not the derivative of what they compute (`@op(estimator=True)`): gradcheck finds
-that they differ. The third, REINFORCE, is an honest gradient of a surrogate loss.
+that they differ. The third, REINFORCE, is the true gradient of another loss, made for this purpose.
 """
 
 import numpy as np
@@ -20,12 +20,13 @@ def straight_through(scores, *, axis=-1, mask=None):
 
     Backward.  Pretend that the output had been w = softmax(scores):
         grad_scoresⱼ = wⱼ (gⱼ − Σᵢ gᵢ wᵢ)
-    It has no variance, as nothing is drawn. But it is biased: the loss at the hard choice has gradient 0, and the loss
-    expected over choices drawn from w has another gradient than this, because g was taken at one choice only. (They
-    agree where the loss is linear in y.)
+    It has no variance, as nothing is drawn, but it is biased: the gradient is that of a soft choice, and g comes from
+    a hard one. This holds for both losses that one may want to lower: f(w), the loss of the soft choice, whose g would
+    be taken at w, and Σᵢ wᵢ f(eᵢ), the expected loss of a choice eᵢ drawn with probability wᵢ, whose gᵢ would be f(eᵢ).
+    If f is linear, all three gradients are the same. (The loss of the hard choice itself has gradient 0.)
 
-    Bengio, Léonard & Courville 2013 copied a gradient straight through a binary stochastic neuron, as if it were not
-    there. The choice among n by argmax, with the Jacobian of softmax, came later (Jang et al. 2017).
+    Bengio, Léonard & Courville 2013 copied the gradient through a binary stochastic neuron as if it were not there.
+    Choosing one of n by argmax, with the Jacobian of softmax, came later (Jang et al. 2017).
     """
     w = _softmax(scores, axis, mask)
 
@@ -41,17 +42,26 @@ def gumbel_softmax(scores, *, rng, tau=1.0, hard=True, axis=-1, mask=None):
 
         w = softmax((scores + γ) / τ),   γᵢ = −ln(−ln uᵢ),  uᵢ uniform on (0, 1)
 
-    The Gumbel-max trick: the largest of scores + γ falls on i with probability softmax(scores)ᵢ exactly. To see it,
-    call the scores x, and E = −ln u, an exponential waiting time. Then xᵢ + γᵢ = −ln(Eᵢ / exp(xᵢ)), and Eᵢ / exp(xᵢ) is a
-    waiting time at the rate exp(xᵢ). The largest xᵢ + γᵢ is the shortest wait, and of several events with rates rᵢ
-    number i comes first with probability rᵢ / Σⱼ rⱼ.
-    w is a softened indicator of that choice. hard=True returns the one-hot choice itself, hard=False returns w.
+    hard=True returns the choice, one-hot at the largest of scores + γ; hard=False returns w, which softens it.
+
+    The Gumbel-max trick.  The largest of scores + γ is number i with probability softmax(scores)ᵢ exactly. Let
+    rᵢ = exp(scoresᵢ). Since −ln uᵢ is exponentially distributed, Tᵢ = −ln(uᵢ)/rᵢ is the waiting time for an event that
+    happens at rate rᵢ, and scoresᵢ + γᵢ = −ln Tᵢ. So the largest of these belongs to the event that comes first. Event
+    i comes first, at some time t, if it happens then and none of the others has happened before:
+        P(i is first) = ∫ rᵢ exp(−rᵢ t) · Πⱼ≠ᵢ exp(−rⱼ t) dt = rᵢ / Σⱼ rⱼ = softmax(scores)ᵢ
 
     Backward.  With hard=False, the derivative for the noise drawn; with hard=True the same, straight through:
         grad_scoresⱼ = wⱼ (gⱼ − Σᵢ gᵢ wᵢ) / τ
-    The variance grows as τ shrinks. With hard=False the bias goes to 0 with τ. With hard=True it does not: as τ → 0, w
-    moves only along edges, from one choice eᵢ to another eⱼ. Where the loss f changes by f(eⱼ) − f(eᵢ), this gradient
-    has ½ (∇f(eᵢ) + ∇f(eⱼ)) · (eⱼ − eᵢ) on average: the trapezoid rule, which is exact if f is quadratic.
+
+    Bias and variance, as an estimate of the gradient of E[f], the expected loss of a hard choice.  A small τ means a
+    large variance. With hard=False it also means little bias; with hard=True a bias remains. As τ → 0, w moves only
+    while the two largest of scores + γ change places, and then along the edge from one choice to the other:
+    w = eᵢ + p (eⱼ − eᵢ), where p goes from 0 to 1 as scoreⱼ + γⱼ overtakes scoreᵢ + γᵢ. By this the loss changes by
+    f(eⱼ) − f(eᵢ). The estimate is ∇f · (eⱼ − eᵢ) ∂p/∂scoreⱼ, and its mean over the noise integrates that over p. With
+    hard=False ∇f is taken at w, and the integral is f(eⱼ) − f(eᵢ). With hard=True it is taken at eᵢ while p < ½, at eⱼ
+    while p > ½, and the integral is
+        ½ (∇f(eᵢ) + ∇f(eⱼ)) · (eⱼ − eᵢ)
+    This is the trapezoid rule for f(eⱼ) − f(eᵢ). It is exact where f is linear or quadratic along the edge.
 
     Arguments.  rng: a numpy Generator.  tau: the temperature τ > 0.
     """
@@ -72,12 +82,14 @@ def reinforce(log_prob: ArrayLike | Tensor, reward: ArrayLike | Tensor, baseline
 
         loss = −mean((reward − baseline) · log_prob)
 
-    With p the probability of the choice, ∇E[reward] = Σ reward ∇p = Σ p · reward ∇ln p = E[reward ∇ln p]: so make
-    the choices that were drawn more likely, in proportion to what they earned. Any baseline that does not depend on
-    the choice leaves the average as it is, as E[∇ln p] = ∇Σp = 0, and a good one shrinks the variance.
+    With p the probability of each choice, and since ∇ln p = ∇p / p,
+        ∇E[reward] = ∇ Σ p · reward = Σ p · reward · ∇ln p = E[reward · ∇ln p]
+    So it makes the choices that were drawn more likely, in proportion to what they earned. A baseline that does not
+    depend on the choice leaves the average as it is, since E[∇ln p] = Σ ∇p = ∇ Σ p = ∇1 = 0. A good one, near the
+    reward to be expected, shrinks the variance.
 
-    Arguments.  log_prob: Tensor, ln p of the choices drawn.  reward: an array of its shape, a constant (a Tensor is
-    detached).  baseline: what to expect, a number or an array.
+    Arguments.  log_prob: a Tensor, ln p of the choices drawn.  reward: an array of its shape, taken as a constant (a
+    Tensor is detached).  baseline: the reward to be expected, a number or an array.
     """
     shape = np.shape(log_prob)
     advantage = _plain(reward) - _plain(baseline)

@@ -29,7 +29,8 @@ def exp(x):
 def add(a, b):
     """y = a + b
 
-    Backward.  ∂y/∂a = ∂y/∂b = 1: both get grad_y itself.
+    Backward.  ∂y/∂a = ∂y/∂b = 1, so
+        grad_a = grad_b = grad_y
     """
 
     def vjp_a(grad_y):
@@ -45,7 +46,9 @@ def add(a, b):
 def sub(a, b):
     """y = a − b
 
-    Backward.  ∂y/∂a = 1, ∂y/∂b = −1.
+    Backward.  ∂y/∂a = 1, ∂y/∂b = −1, so
+        grad_a = grad_y
+        grad_b = −grad_y
     """
 
     def vjp_a(grad_y):
@@ -61,7 +64,9 @@ def sub(a, b):
 def mul(a, b):
     """y = a · b
 
-    Backward.  ∂y/∂a = b, ∂y/∂b = a.
+    Backward.  ∂y/∂a = b, ∂y/∂b = a, so
+        grad_a = grad_y · b
+        grad_b = grad_y · a
     """
 
     def vjp_a(grad_y):
@@ -101,7 +106,8 @@ def div(a, b):
 def neg(x):
     """y = −x
 
-    Backward.  grad_x = −grad_y.
+    Backward.  ∂y/∂x = −1, so
+        grad_x = −grad_y
     """
 
     def vjp_x(grad_y):
@@ -231,16 +237,19 @@ def gelu(x):
 
     Backward.  (1 + tanh u)/2 is sigmoid(2u), whose slope is 2h(1 − h) (see `sigmoid`). So
         ∂u/∂x = √(2/π)·(1 + 3·0.044715·x²)
-        ∂y/∂x = h + x · 2h(1 − h) · ∂u/∂x
-        grad_x = grad_y · ∂y/∂x
+        slope = ∂y/∂x = h + x · 2h(1 − h) · ∂u/∂x
+        grad_x = grad_y · slope
 
-    Numerics.  Where |x| > 10, h is 0 or 1 to the last bit. x² stops growing at 100 there; else, beyond 1e19 in float32,
-    it would be infinite and the slope 0 · inf.
+    Numerics.  Where |x| > 10, h is 0 or 1 to the last bit, so x² may stop growing at 100. If it did not, it would be
+    infinite for |x| > 1e19 in float32, and the slope 0 · inf.
     """
     c = math.sqrt(2 / math.pi)
     with np.errstate(over="ignore"):
         square = np.minimum(x * x, 100)
-    h = (1 + np.tanh(c * x * (1 + 0.044715 * square))) / 2
+    u = c * (x + 0.044715 * square * x)
+    h = (1 + np.tanh(u)) / 2
+    slope_u = c * (1 + 3 * 0.044715 * square)
+    slope = h + x * 2 * h * (1 - h) * slope_u
 
     def vjp_x(grad_y):
         slope_u = c * (1 + 3 * 0.044715 * square)
@@ -287,7 +296,9 @@ def maximum(a, b):
 def minimum(a, b):
     """yᵢ = min(aᵢ, bᵢ), between two arrays
 
-    Backward.  As `maximum`, with the roles exchanged: the smaller one gets grad_y, on a tie each gets half.
+    Backward.  As `maximum`, with the roles exchanged: share_a is 1, ½ or 0 for a < b, a = b, a > b.
+        grad_a = grad_y · share_a
+        grad_b = grad_y · (1 − share_a)
     """
     share_a = _share(b, a)
 
@@ -310,10 +321,12 @@ def where(condition, a, b):
     """yᵢ = aᵢ where the condition holds, else bᵢ
 
     Backward.  Each element came from one of the two; that one gets its gradient, the other exactly 0.
+        grad_a = grad_y where the condition holds, else 0
+        grad_b = 0 where the condition holds, else grad_y
 
-    Numerics.  Also a gradient of inf or nan stays on its own side. But a nan that the side *not* chosen makes in its
-    own backward pass does reach its inputs: in where(x > 0, log(x), 0) it is log that fails at 0. Choose the input
-    first: log(where(x > 0, x, 1)).
+    Numerics.  A gradient of inf or nan stays on its own side, too. But the side that was *not* chosen may still make a
+    nan in its own backward pass: in where(x > 0, log(x), 0), the gradient that log gets at x = 0 is 0, and log makes
+    0/0 of it. Choose the input first: log(where(x > 0, x, 1)).
     """
     condition = condition.astype(bool)
 
@@ -351,10 +364,10 @@ def dropout(x, *, p, rng):
 
     Dividing by 1 − p keeps the mean of y at x, so that nothing has to change when dropout is left out.
 
-    Backward.  With the same kept elements, scale = 1/(1 − p) or 0:
+    Backward.  y = x · scale, where scale is 1/(1 − p) for the elements that were kept and 0 for the others. So
         grad_x = grad_y · scale
 
-    Arguments.  p: the probability of dropping, 0 ≤ p < 1.  rng: a numpy Generator; float32 draws, one an element.
+    Arguments.  p: the probability of dropping, 0 ≤ p < 1.  rng: a numpy Generator; it draws one float32 per element.
     """
     if not 0 <= p < 1:
         raise ValueError(f"drops with probability 0 <= p < 1, not {p}")

@@ -9,14 +9,14 @@ def matmul(a, b):
 
     Shapes.  a (..., n, k), b (..., k, m), y (..., n, m).
 
-    Backward.  yₙₘ = Σₖ aₙₖ bₖₘ.  So aₙₖ is used in every yₙₘ of its row n, each time multiplied by bₖₘ; and bₖₘ is used
-    in every yₙₘ of its column m, each time multiplied by aₙₖ:
+    Backward.  yₙₘ = Σₖ aₙₖ bₖₘ.  The entry aₙₖ is used in row n of y, once for every m, each time multiplied by bₖₘ.
+    The entry bₖₘ is used in column m of y, once for every n, each time multiplied by aₙₖ. So
         grad_aₙₖ = Σₘ grad_yₙₘ bₖₘ
         grad_bₖₘ = Σₙ aₙₖ grad_yₙₘ
-    Written as matrices:
+    In each, the index that is summed stands next to itself once one factor is transposed, (bᵀ)ₘₖ and (aᵀ)ₖₙ:
         grad_a = grad_y @ bᵀ
         grad_b = aᵀ @ grad_y
-    The shapes are a check, (n, m)·(m, k) and (k, n)·(n, m), but no proof: square matrices fit in any order.
+    The shapes check this, (n, m)·(m, k) and (k, n)·(n, m), but don't prove it: square matrices fit in any order.
     """
     if a.ndim < 2 or b.ndim < 2:
         raise ValueError(
@@ -43,29 +43,30 @@ def linear(x, weight, bias=None):
 
     Shapes.  x (..., d_in), weight (d_in, d_out), bias (d_out) or None, y (..., d_out).
 
-    Backward.  As matmul. Each row of y has its own copy of bias, so the gradients of the copies add up.
+    Backward.  As in `matmul`. All rows use the same weight, so its gradient is a sum over all of them: that of one
+    product, with the rows as one matrix. Each row of y has its own copy of bias, and the gradients of copies add up.
         grad_x      = grad_y @ weightᵀ
-        grad_weight = xᵀ @ grad_y            over all rows
+        grad_weight = xᵀ @ grad_y            x and grad_y as matrices of all rows
         grad_bias   = Σ_rows grad_y
-
-    Numerics.  All leading axes are flattened to one (rows, d_in) matrix. NumPy would loop over a batch axis, and take
-    twice as long (414 against 217 µs for 12 × 64 rows, 128 → 384).
     """
     check_linear(x, weight, bias)
-    x_shape = x.shape
-    rows = x.reshape(-1, x_shape[-1])
-    y = rows @ weight if bias is None else rows @ weight + bias
+    y = x @ weight if bias is None else x @ weight + bias
 
     def vjp_x(grad_y):
-        return (grad_y.reshape(-1, grad_y.shape[-1]) @ weight.T).reshape(x_shape)
+        return grad_y @ weight.T
 
     def vjp_weight(grad_y):
-        return rows.T @ grad_y.reshape(-1, grad_y.shape[-1])
+        return as_rows(x).T @ as_rows(grad_y)
 
     def vjp_bias(grad_y):
-        return grad_y.reshape(-1, grad_y.shape[-1]).sum(0)
+        return as_rows(grad_y).sum(0)
 
-    return y.reshape(*x_shape[:-1], y.shape[-1]), (vjp_x, vjp_weight, vjp_bias)
+    return y, (vjp_x, vjp_weight, vjp_bias)
+
+
+def as_rows(a):
+    """All rows of a, whatever axes they are counted by, as one matrix."""
+    return a.reshape(-1, a.shape[-1])
 
 
 def check_linear(x, weight, bias):

@@ -1,4 +1,4 @@
-"""Normalizers: the other ways from scores to weights, and what each gives up.
+"""The other normalizers, and what each gives up. A normalizer turns scores into weights, as softmax does.
 
 All are called as softmax is, (scores, *, axis=-1, mask=None), and can stand in its place in attention. Masked scores
 get weight 0 and gradient 0; where everything is masked, all weights are 0.
@@ -8,7 +8,7 @@ get weight 0 and gradient 0; where everything is masked, all weights are 0.
     sum_normalize       x / Σx: negative scores break it
     sigmoid_normalize   each score alone through a sigmoid, then normalized
     top_k_softmax       softmax over the k largest scores
-    sparsemax           the point of the simplex nearest to the scores: linear, with exact zeros
+    sparsemax           of all weights that sum to 1 those nearest to the scores: piecewise linear, with exact zeros
     entmax15            1.5-entmax, between softmax and sparsemax
 """
 
@@ -24,12 +24,13 @@ def hardmax(x, *, axis=-1, mask=None):
 
         yᵢ = 1 if i = argmaxⱼ xⱼ else 0
 
-    Backward.  Nudge any score a little: the largest is still the largest, and y is the same. y is piecewise constant: it
-    jumps where two scores tie, and everywhere else its derivative exists and is 0:
+    Backward.  Nudge any score a little: the largest is still the largest, and y is the same. Only where two scores tie
+    for the largest does y jump. So argmax is not "hard to differentiate"; it is piecewise constant: its derivative
+    exists almost everywhere, and is 0.
         grad_x = 0
-    So argmax is not "hard to differentiate". Its gradient is known and says nothing: the router, which is whatever
-    computed the scores, never learns by backpropagation. Hard attention was trained by sampling instead (Mnih et al.
-    2014; Xu et al. 2015), see `estimators.reinforce`.
+    The scores therefore never learn by backpropagation. Nor does the *router*, the part of a model that computes them
+    and so decides what goes where; in attention that is the query and key projections. Hard attention was first
+    trained by sampling its choices (Mnih et al. 2014; Xu et al. 2015), as `estimators.reinforce` does.
     """
     y = one_hot_max(x, axis, mask)
 
@@ -43,7 +44,8 @@ def hardmax(x, *, axis=-1, mask=None):
 def uniform(x, *, axis=-1, mask=None):
     """The same weight for all, whatever the scores: yᵢ = 1/n, n the number not masked.
 
-    Backward.  y does not depend on x: grad_x = 0.
+    Backward.  y does not depend on x:
+        grad_x = 0
     """
     allowed = _allowed(x, axis, mask)
     n = allowed.sum(axis, keepdims=True, dtype=np.result_type(x, np.float16))
@@ -58,10 +60,12 @@ def uniform(x, *, axis=-1, mask=None):
 def sum_normalize(x, *, axis=-1, mask=None):
     """Each score's part of the total: yᵢ = xᵢ / s,  s = Σⱼ xⱼ
 
-    Fine for positive scores. A negative score gets a negative weight, and where the sum passes through 0 the weights
-    have a pole: they are inf or nan there, and huge nearby.
+    This is fine for positive scores. A negative score gets a negative weight, and where the sum passes through 0 the
+    weights have a pole: they are inf or nan there, and huge nearby.
 
-    Backward.  ∂yᵢ/∂xⱼ = δᵢⱼ/s − xᵢ/s² = (δᵢⱼ − yᵢ)/s.  With g = grad_y,
+    Backward.  By the quotient rule, where δᵢⱼ is 1 for i = j and 0 otherwise,
+        ∂yᵢ/∂xⱼ = (δᵢⱼ s − xᵢ)/s² = (δᵢⱼ − yᵢ)/s
+    With g = grad_y,
         grad_xⱼ = (gⱼ − Σᵢ gᵢ yᵢ) / s
     """
     allowed = _allowed(x, axis, mask)
@@ -88,7 +92,8 @@ def sigmoid_normalize(x, *, axis=-1, mask=None):
     Large scores all saturate at σ = 1: how far one is ahead of another is lost. For very negative scores it is softmax,
     since there σ(x) is nearly exp(x).
 
-    Backward.  y is the softmax of ln σ(x), and d ln σ(x)/dx = 1 − σ(x).  With g = grad_y, by the chain rule
+    Backward.  y is the softmax of ln σ(x), and the slope of ln σ(x) is σ(1 − σ)/σ = 1 − σ(x). With g = grad_y, by the
+    chain rule,
         grad_xⱼ = yⱼ (gⱼ − Σᵢ gᵢ yᵢ) (1 − σ(xⱼ))
 
     Numerics.  Computed as that softmax, with ln σ(x) = −ln(1 + exp(−x)), since all σ may round to 0 at once.
@@ -142,8 +147,9 @@ def sparsemax(x, *, axis=-1, mask=None):
     Finding τ: if the support (where y > 0) were the k largest scores, Σ_support (xᵢ − τ) = 1 gives
     τₖ = (Σ_support xᵢ − 1)/k. The true support is the largest k whose smallest score is still above its τₖ.
 
-    Backward.  On a support S of size k, yᵢ = xᵢ − (Σ_S xⱼ − 1)/k, so ∂yᵢ/∂xⱼ = δᵢⱼ − 1/k for i, j in S, else 0:
-        grad_xⱼ = gⱼ − mean_S(g) in S, 0 elsewhere
+    Backward.  On a support S of size k, yᵢ = xᵢ − (Σ_S xⱼ − 1)/k, so ∂yᵢ/∂xⱼ = δᵢⱼ − 1/k for i, j in S, else 0. With
+    g = grad_y,
+        grad_xⱼ = Σ_S gᵢ (δᵢⱼ − 1/k) = gⱼ − mean_S(g)    for j in S, else 0
     With a single survivor that is exactly 0: sparsemax can saturate for good. y is continuous but not smooth: the
     Jacobian jumps where a score enters the support.
 

@@ -51,7 +51,7 @@ def mean(x, *, axis=None, keepdims=False):
 def var(x, *, axis=None, keepdims=False):
     """y = 1/n Σᵢ (xᵢ − μ)²,  μ = 1/n Σᵢ xᵢ      (the population variance: NumPy's ddof = 0)
 
-    Backward.  μ depends on x too, but through it nothing arrives: ∂y/∂μ = −2/n Σᵢ (xᵢ − μ) = 0. So
+    Backward.  μ depends on x as well, but no gradient comes through it: ∂y/∂μ = −2/n Σᵢ (xᵢ − μ) = 0. So
         grad_xᵢ = grad_y · 2 (xᵢ − μ) / n
     """
     n = _count(x, axis)
@@ -98,13 +98,14 @@ def min(x, *, axis=None, keepdims=False):
 
 @op
 def logsumexp(x, *, axis=-1, mask=None, keepdims=False):
-    """y = ln Σᵢ exp(xᵢ) over `axis`: a smooth maximum, and the normalizer of softmax
+    """y = ln s,  s = Σᵢ exp(xᵢ) over `axis`: a smooth maximum, and the logarithm of what softmax divides by
 
-    Backward.  ∂y/∂xᵢ = exp(xᵢ) / Σⱼ exp(xⱼ) = softmax(x)ᵢ, so
+    Backward.  ∂y/∂xᵢ = 1/s · ∂s/∂xᵢ = exp(xᵢ)/s = softmax(x)ᵢ, so
         grad_x = grad_y · softmax(x)
 
-    Numerics.  y = m + ln Σᵢ exp(xᵢ − m) with m = max x: the sum is at least 1 and nothing overflows. Masked elements
-    (mask False) count as −inf: no part of the sum, gradient 0. With everything masked y = −inf, gradient 0.
+    Numerics.  y = m + ln Σᵢ exp(xᵢ − m) with m = max(x): the sum is at least 1 and nothing overflows. y is the same for
+    every m, so no gradient comes through m. Masked elements (mask False) count as −inf: they are no part of the sum,
+    and their gradient is 0. Where everything is masked, y is −inf and the gradient 0.
     """
     e, m = exp_shifted(x, axis, mask)
     with np.errstate(divide="ignore"):

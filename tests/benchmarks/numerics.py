@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import nn, optim
-from minigrad.fast.elementwise import gelu_in_pieces, pieces
+from minigrad.fast.elementwise import gelu_by_slices, slices_of
 from minigrad.fast.rows import ones
 
 rng = np.random.default_rng(0)
@@ -59,14 +59,14 @@ def adamw_step(piece: int) -> Callable[[], None]:
     return lambda: with_this_piece(optimizer.step)
 
 
-def gelu_whole(x: np.ndarray, length: int) -> None:
-    before = pieces.__defaults__
-    pieces.__defaults__ = (length,)
+def gelu_there_and_back(x: np.ndarray, length: int) -> None:
+    before = slices_of.__defaults__
+    slices_of.__defaults__ = (length,)
     try:
-        y, vjp = gelu_in_pieces(x)
+        y, vjp = gelu_by_slices(x)
         vjp(y)
     finally:
-        pieces.__defaults__ = before
+        slices_of.__defaults__ = before
 
 
 # A process of its own each: whether freed memory is kept is decided once. Eight arrays of 1.5 MB come and go.
@@ -105,8 +105,8 @@ def main() -> None:
          "product with 1/d", lambda: short @ (ones(128, short.dtype)[:, None] / 128)),
         ("attention: maximum of 12 x 4 x 64 x 64 scores", "over axis -1", lambda: scores.max(-1, keepdims=True),
          "over axis -2", lambda: scores.max(-2, keepdims=True)),
-        ("gelu: 768 x 512 forward and back", "whole arrays", lambda: gelu_whole(hidden, hidden.size),
-         "in pieces", lambda: gelu_whole(hidden, 2**15)),
+        ("gelu: 768 x 512 forward and back", "in one slice", lambda: gelu_there_and_back(hidden, hidden.size),
+         "by slices", lambda: gelu_there_and_back(hidden, 2**15)),
         ("AdamW: 0.8 million parameters", "in one piece", adamw_step(800_000), "in pieces", adamw_step(2**16)),
     ]  # fmt: skip
     print(f"{'what':<48} {'plain':>16} {'µs':>7}   {'here':>16} {'µs':>7}   ratio")
