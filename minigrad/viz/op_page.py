@@ -33,9 +33,9 @@ def op_page(op: str) -> dict[str, str]:
     parts = {"formula": "", "backward": "", "notes": ""}
     part = "formula"
     for paragraph in re.split(r"\n\s*\n", inspect.getdoc(f) or ""):
-        word = re.match(r"(Backward|Numerics|Shapes|Arguments)\.\s+", paragraph)
+        word = re.match(r"([A-Z][\w √]*)\.  ", paragraph)  # "Backward.", "Why √d.", with two spaces after it
         if word:
-            part = {"Backward": "backward", "Shapes": "formula"}.get(word[1], "notes")
+            part = {"Backward": "backward", "Shapes": "formula", "Forward": "formula"}.get(word[1], "notes")
         parts[part] += _paragraph(paragraph, word[1] if word else "")
     return {**parts, "code": _code(f)}
 
@@ -58,7 +58,7 @@ def _paragraph(text: str, word: str) -> str:
             prose.append(line)
     html += end_of(prose, "<p>{}</p>") + end_of(formula, "<pre class=formula>{}</pre>")
     html = re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
-    return re.sub(rf"<p>{word}\.", f"<p><b>{word}.</b>", html, count=1) if word else html
+    return re.sub(rf"<p>{re.escape(word)}\.", f"<p><b>{word}.</b>", html, count=1) if word else html
 
 
 def _code(f: object) -> str:
