@@ -1,7 +1,8 @@
 """minigrad: a tiny reverse-mode autograd library on NumPy, to be read, run and looked at.
 
-Read it in this order: engine, ops/elementwise (`exp`), ops/linear, ops/softmax, finite_differences, ops/alternatives,
-ops/attention, nn/transformer, optim; then run examples/soft_vs_hard.py.
+Read it in this order: engine, ops/elementwise (`exp`), ops/linear, ops/softmax, finite_differences/check,
+ops/normalizers, ops/attention, nn/transformer, optim/rules; then run examples/soft_vs_hard.py. Whoever wants to know
+how it got fast goes on to fast/attention.
 """
 
 from minigrad import fast, nn, optim
