@@ -225,9 +225,8 @@ def backward(root: Node, grad: Array, retain_graph: bool = False) -> None:
     newer than x, and the walk takes newer Nodes first.
     """
     nodes = newest_first(root)
-    for node in nodes:
-        storage.check_usable(node)
-    pending = {root: grad}
+    storage.check_usable(nodes)
+    pending: dict[Any, Array] = {root: grad}
     for node in nodes:
         arrived = pending.pop(node, None)
         if arrived is None:
@@ -238,7 +237,7 @@ def backward(root: Node, grad: Array, retain_graph: bool = False) -> None:
                 observer.leaf(node, arrived)
             continue
         for parent, contribution in zip(node.inputs, pull_back(node, arrived), strict=True):
-            if contribution is not None and isinstance(parent, Node):
+            if contribution is not None:
                 pending[parent] = pending[parent] + contribution if parent in pending else contribution
         if not retain_graph:
             node.vjp = None

@@ -8,6 +8,7 @@ gradients, over all cases, in float32 and float64. `python -m minigrad` prints w
     switch      faster and textbook
     rows        sums over rows as products with ones
     elementwise gelu, by slices that fit the cache
+    linear      all rows in one product, the bias in place
     layer_norm  means and dots of rows as products
     embedding   gradients of a table by a one-hot product, or sorted and summed run by run
     attention   blocks of queries by keys, kept keys-first; the same for tiled_attention
@@ -19,5 +20,6 @@ from minigrad.fast import elementwise as elementwise
 from minigrad.fast import embedding as embedding
 from minigrad.fast import gru as gru
 from minigrad.fast import layer_norm as layer_norm
+from minigrad.fast import linear as linear
 from minigrad.fast.switch import faster as faster
 from minigrad.fast.switch import textbook as textbook

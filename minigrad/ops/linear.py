@@ -43,33 +43,29 @@ def linear(x, weight, bias=None):
 
     Shapes.  x (..., d_in), weight (d_in, d_out), bias (d_out) or None, y (..., d_out).
 
-    Backward.  With the rows of x and of y as two matrices this is a `matmul`. Each row of y has its own copy of bias,
-    so the gradients of the copies add up.
+    Backward.  As in `matmul`. All rows use the same weight, so its gradient is a sum over all of them: that of one
+    product, with the rows as one matrix. Each row of y has its own copy of bias, and the gradients of copies add up.
         grad_x      = grad_y @ weightᵀ
-        grad_weight = xᵀ @ grad_y
+        grad_weight = xᵀ @ grad_y            x and grad_y as matrices of all rows
         grad_bias   = Σ_rows grad_y
-
-    Numerics.  One product of matrices, since NumPy would loop over a batch axis of x: 217 instead of 414 µs for 12 × 64
-    rows, 128 → 384.
     """
     check_linear(x, weight, bias)
-    rows, x_shape = as_rows(x), x.shape
-    y = rows @ weight if bias is None else rows @ weight + bias
+    y = x @ weight if bias is None else x @ weight + bias
 
     def vjp_x(grad_y):
-        return (as_rows(grad_y) @ weight.T).reshape(x_shape)
+        return grad_y @ weight.T
 
     def vjp_weight(grad_y):
-        return rows.T @ as_rows(grad_y)
+        return as_rows(x).T @ as_rows(grad_y)
 
     def vjp_bias(grad_y):
         return as_rows(grad_y).sum(0)
 
-    return y.reshape(*x_shape[:-1], y.shape[-1]), (vjp_x, vjp_weight, vjp_bias)
+    return y, (vjp_x, vjp_weight, vjp_bias)
 
 
 def as_rows(a):
-    """All rows of a as one matrix, whatever axes they are counted by."""
+    """All rows of a, whatever axes they are counted by, as one matrix."""
     return a.reshape(-1, a.shape[-1])
 
 

@@ -59,13 +59,14 @@ class Signature:
         parameters = inspect.signature(f).parameters.values()
         self.name = name
         self.defaults = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.n = len(self.defaults)
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # concat(*parts)
         self.is_index = [name in indices for name, _ in self.defaults]
         self.has_indices = any(self.is_index)
 
     def complete(self, args: tuple[Any, ...], static: dict[str, Any]) -> tuple[Any, ...]:
         """All arrays in order, those too that were given by keyword or left out: linear(x, weight) has no bias."""
-        given, wanted = len(args), len(self.defaults)
+        given, wanted = len(args), self.n
         if given == wanted or (given > wanted and self.variadic):
             return args
         if given > wanted:
@@ -230,6 +231,9 @@ def one_vjp(name: str, vjps: Any, inputs: list[Any], n_needed: int) -> Callable[
         return vjps.vjp
     if type(vjps) is not tuple:
         vjps = (vjps,)
+    if len(vjps) == len(inputs) == n_needed == 1 and vjps[0] is not None:
+        (vjp,) = vjps
+        return lambda grad_y: (vjp(grad_y),)
     if len(vjps) != len(inputs):
         raise TypeError(
             f"the op {name} returned {len(vjps)} VJPs for {len(inputs)} arrays: it needs one for each positional "

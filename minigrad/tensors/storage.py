@@ -208,20 +208,21 @@ def _copied(cls: type[Tensor], array: Array, name: str | None, is_leaf: bool, re
 # --- versions: did somebody write? ------------------------------------------------------------------------------------
 
 
-def check_usable(node: Node) -> None:
-    """Raise RuntimeError where backward has freed this Node's VJPs, or a leaf they may need was written since."""
-    if node.vjp is None and node.op is not None:
-        raise RuntimeError(
-            f"backward() has already gone through {node.op} and freed what it needs: run the forward pass again, "
-            f"or keep it with backward(retain_graph=True)"
-        )
-    for leaf, version in node.versions:
-        if leaf.version != version:
+def check_usable(nodes: Sequence[Node]) -> None:
+    """Raise RuntimeError where backward has freed a Node's VJPs, or a leaf they may need was written since."""
+    for node in nodes:
+        if node.vjp is None and node.op is not None:
             raise RuntimeError(
-                f"{in_module(node.scope)}{node.op} used {leaf.name or 'a leaf'} of shape {leaf.shape}, which was "
-                f"changed after the forward pass: its gradient would be wrong. "
-                f"Run the forward pass again before backward()"
+                f"backward() has already gone through {node.op} and freed what it needs: run the forward pass again, "
+                f"or keep it with backward(retain_graph=True)"
             )
+        for leaf, version in node.versions:
+            if leaf.version != version:
+                raise RuntimeError(
+                    f"{in_module(node.scope)}{node.op} used {leaf.name or 'a leaf'} of shape {leaf.shape}, which was "
+                    f"changed after the forward pass: its gradient would be wrong. "
+                    f"Run the forward pass again before backward()"
+                )
 
 
 def leaf_shown_by(y: Array, args: Sequence[Any]) -> Leaf | None:

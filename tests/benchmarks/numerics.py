@@ -103,7 +103,7 @@ def main() -> None:
     pairs = [
         ("linear: 12 x 64 rows, 128 -> 384", "a batch axis", lambda: x @ weight,
          "flattened", lambda: x.reshape(-1, 128) @ weight),
-        ("fast.rows: a bias' gradient, 768 rows of 128", ".sum(0)", lambda: short.sum(0),
+        ("linear: the bias' gradient, 768 rows of 128", ".sum(0)", lambda: short.sum(0),
          "ones @ rows", lambda: ones(768, short.dtype) @ short),
         ("embedding: 768 ids, 65 rows of 128", "np.add.at", lambda: add_at(ids, rows, 65),
          "one-hot product", lambda: one_hot(ids, rows, 65)),
