@@ -25,6 +25,7 @@ SIZES: dict[str, Callable[[], Case]] = {
     "gelu": lambda: case(_normal(768, 512)),
     "layer_norm": lambda: case(_normal(768, 128), _normal(128), _normal(128)),
     "embedding": lambda: case(_normal(65, 128), _rng.integers(65, size=(12, 64))),
+    "cross_entropy": lambda: case(_normal(12, 64, 65), _rng.integers(65, size=(12, 64))),
     "linear": lambda: case(_normal(12, 64, 128), _normal(128, 384), _normal(384)),
     "attention": lambda: case(*(_normal(12, 64, 128) for _ in "qkv"), n_heads=4, causal=True),
     "tiled_attention": lambda: case(*(_normal(4, 1024, 32) for _ in "qkv")),

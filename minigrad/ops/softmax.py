@@ -90,8 +90,8 @@ def cross_entropy(logits, targets, *, reduction="mean", ignore_index=None, label
     for the mean over n positions, 0 for an ignored one)
         grad_xₜᵢ = gₜ (softmax(xₜ)ᵢ − qₜᵢ)
     """
-    _check_cross_entropy(logits, targets, reduction, label_smoothing)
-    counts, t = _which_count(targets.reshape(-1), ignore_index, logits.shape[-1])
+    check_cross_entropy(logits, targets, reduction, label_smoothing)
+    counts, t = which_count(targets.reshape(-1), ignore_index, logits.shape[-1])
     positions, n, n_classes = np.arange(t.size), max(int(counts.sum()), 1), logits.shape[-1]
     x = np.where(counts[:, None], logits.reshape(t.size, n_classes), 0)  # so that no nan comes from an ignored one
 
@@ -166,7 +166,7 @@ def boolean(mask, true="attention is allowed"):
     return mask
 
 
-def _check_cross_entropy(logits, targets, reduction, label_smoothing):
+def check_cross_entropy(logits, targets, reduction, label_smoothing):
     if logits.ndim == 0 or targets.shape != logits.shape[:-1]:
         raise ValueError(
             f"needs logits (..., n_classes) and targets (...): "
@@ -178,7 +178,7 @@ def _check_cross_entropy(logits, targets, reduction, label_smoothing):
         raise ValueError(f"reduction is 'mean' or 'none', not {reduction!r}")
 
 
-def _which_count(t, ignore_index, n_classes):
+def which_count(t, ignore_index, n_classes):
     """Which targets are not ignored, and the targets, with class 0 in place of the ignored ones."""
     counts = np.full(t.shape, True) if ignore_index is None else t != ignore_index
     t = np.where(counts, t, 0)
