@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minigrad.engine import Joint, Tensor, op
-from minigrad.ops.elementwise import mul, where
+from minigrad.ops.elementwise import where
 from minigrad.ops.heads import from_heads, split_heads, to_heads
 from minigrad.ops.linear import matmul
 from minigrad.ops.masks import allowed_pairs, attending_and_attended
@@ -95,7 +95,7 @@ def attention_weights(
     if allowed is not None:
         attending, attended = attending_and_attended(allowed)
         q, k = where(attending, q, 0.0), where(attended, k, 0.0)
-    scores = mul(matmul(q, swapaxes(k, axis1=-1, axis2=-2)), 1 / math.sqrt(q.shape[-1]))
+    scores = matmul(q, swapaxes(k, axis1=-1, axis2=-2)) / math.sqrt(q.shape[-1])
     return normalize(scores, axis=-1, mask=allowed)
 
 
