@@ -1,11 +1,11 @@
 """Where a training step spends its time: op by op, and module by module.
 
-    from minigrad.debug.profile import Profile
+    from minigrad import profile
 
-    with Profile() as profile:
+    with profile.Profile() as times:
         for _ in range(20):
             train_step()
-    print(profile)
+    print(times)
 
 It is an observer: every op and every VJP that runs inside the block is timed, whoever calls it. Run a few steps before:
 the first ones are slower, since they touch their memory and start their threads for the first time.
