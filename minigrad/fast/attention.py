@@ -33,7 +33,7 @@ def blocked(q, k, v, *, n_heads=None, mask=None, causal=False):
     q, k and v are, so that splitting and merging heads costs no copy.
     """
     check_shapes(q, k, v)
-    allowed = None if mask is None else allowed_pairs(q, k, n_heads=n_heads, mask=mask, causal=causal)
+    allowed = None if mask is None else allowed_pairs(q, k, v, n_heads=n_heads, mask=mask, causal=causal)
     q, k, v = (to_heads(a, n_heads) for a in (q, k, v))
     q, k, v, lead = _one_lead(q, k, v)
     n_queries, n_keys, d = q.shape[-2], k.shape[-2], q.shape[-1]

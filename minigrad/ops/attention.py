@@ -55,7 +55,7 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
     attend to affects neither the output nor any gradient, nor does one in such a query.
     """
     check_shapes(q, k, v)
-    allowed = allowed_pairs(q, k, n_heads=n_heads, mask=mask, causal=causal)
+    allowed = allowed_pairs(q, k, v, n_heads=n_heads, mask=mask, causal=causal)
     q, k, v = (to_heads(a, n_heads) for a in (q, k, v))
     attending, attended = (True, True) if allowed is None else attending_and_attended(allowed)
     q, k, v = np.where(attending, q, 0), np.where(attended, k, 0), np.where(attended, v, 0)
@@ -110,7 +110,7 @@ def _allowed(q, k, n_heads, mask, causal):
     """`allowed_pairs`, for use outside of an op: its errors say where."""
     try:
         check_shapes(q, k, k)
-        return allowed_pairs(q, k, n_heads=n_heads, mask=mask, causal=causal)
+        return allowed_pairs(q, k, k, n_heads=n_heads, mask=mask, causal=causal)
     except (ValueError, TypeError) as error:
         raise with_context(error, "attention", (q, k)) from error
 

@@ -36,10 +36,10 @@ def window_mask(n: int, window: int) -> NDArray[np.bool_]:
 # --- what attention asks ----------------------------------------------------------------------------------------------
 
 
-def allowed_pairs(q, k, *, n_heads=None, mask=None, causal=False):
+def allowed_pairs(q, k, v, *, n_heads=None, mask=None, causal=False):
     """Which query may attend to which key, `mask` and `causal` taken together, as a boolean array; None if all may.
 
-    q (..., Tq, ·), k (..., Tk, ·). The result has Tq and Tk as its last axes and broadcasts to the scores, which are
+    q (..., Tq, ·), k and v (..., Tk, ·). The result has Tq and Tk as its last axes and broadcasts to the scores, which are
     (..., Tq, Tk), or with n_heads (..., n_heads, Tq, Tk). A mask with as many axes as q or k is then for all heads.
     """
     n_queries, n_keys = q.shape[-2], k.shape[-2]
@@ -48,7 +48,7 @@ def allowed_pairs(q, k, *, n_heads=None, mask=None, causal=False):
     if mask is None:
         return causal_mask(n_keys) if causal else None
     mask, given = boolean(mask), np.shape(mask)
-    lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
+    lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     if n_heads is not None:
         mask = mask[..., None, :, :] if mask.ndim == max(2, q.ndim, k.ndim) else mask
         lead = (*lead, n_heads)

@@ -129,3 +129,13 @@ def test_a_score_of_plus_infinity_is_not_masked():
     np.testing.assert_array_equal(minigrad.hardmax(scores).data, [[0, 1, 0]])
     assert_close(minigrad.sigmoid_normalize(scores).data, [[0.25, 0.5, 0.25]], 1e-14)  # sigmoids 1/2, 1 and 1/2
     assert np.isnan(minigrad.sum_normalize(scores).data[0, 1])  # inf/inf: shown, not left out
+
+
+def test_a_mask_may_have_the_leading_axes_of_the_values():
+    """One set of scores, five sets of values, and for each of these a mask of its own."""
+    rng = np.random.default_rng(0)
+    q, k, v = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 4)), rng.normal(size=(5, 2, 3, 2))
+    mask = rng.random((5, 1, 3, 3)) < 0.7
+    y = minigrad.attention(q, k, v, mask=mask).data
+    each = [minigrad.attention(q, k, v[i], mask=mask[i]).data for i in range(5)]
+    assert_close(y, np.stack(each), 1e-13)
