@@ -39,7 +39,7 @@ def window_mask(n: int, window: int) -> NDArray[np.bool_]:
 def allowed_pairs(q, k, v, *, n_heads=None, mask=None, causal=False):
     """Which query may attend to which key, `mask` and `causal` taken together, as a boolean array; None if all may.
 
-    q (..., Tq, ·), k and v (..., Tk, ·). The result has Tq and Tk as its last axes and broadcasts to the scores, that is
+    q (..., Tq, ·), k and v (..., Tk, ·). The result has Tq and Tk as its last axes and broadcasts to the scores:
     (..., Tq, Tk), or with n_heads (..., n_heads, Tq, Tk). A mask with as many axes as q or k is then for all heads.
     """
     n_queries, n_keys = q.shape[-2], k.shape[-2]
