@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from minigrad.engine import Tensor
+from minigrad.tensors.arguments import check_float
 from minigrad.tensors.modes import in_scope
 
 
@@ -108,6 +109,7 @@ class Module:
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
             raise TypeError(f"parameters are floating numbers, not {dtype}")
+        check_float(dtype)
         for name, parameter in self.named_parameters():
             leaf = parameter.leaf
             if leaf is not None and leaf.optimizer is not None and leaf.optimizer() is not None:

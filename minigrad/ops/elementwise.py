@@ -315,7 +315,7 @@ def _share(a, b):
     return (a > b) + np.asarray(0.5, np.result_type(a, b)) * (a == b)
 
 
-@op
+@op(keeps_dtype=True)
 def where(condition, a, b):
     """yᵢ = aᵢ where the condition holds, else bᵢ
 

@@ -48,7 +48,7 @@ def uniform(x, *, axis=-1, mask=None):
         grad_x = 0
     """
     allowed = _allowed(x, axis, mask)
-    n = allowed.sum(axis, keepdims=True, dtype=np.result_type(x, np.float16))
+    n = allowed.sum(axis, keepdims=True, dtype=x.dtype)
 
     def vjp_x(grad_y):
         return np.zeros_like(grad_y)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from minigrad.engine import Joint, Tensor, op
 
 
-@op
+@op(keeps_dtype=True)
 def reshape(x, *, shape):
     """The same elements, in the same order, in another shape; one length may be −1.
 
@@ -24,7 +24,7 @@ def reshape(x, *, shape):
     return x.reshape(shape), vjp_x
 
 
-@op
+@op(keeps_dtype=True)
 def transpose(x, *, axes=None):
     """The axes in the order `axes`; None reverses them.
 
@@ -40,7 +40,7 @@ def transpose(x, *, axes=None):
     return y, vjp_x
 
 
-@op
+@op(keeps_dtype=True)
 def swapaxes(x, *, axis1, axis2):
     """Two axes exchanged.
 
@@ -53,7 +53,7 @@ def swapaxes(x, *, axis1, axis2):
     return x.swapaxes(axis1, axis2), vjp_x
 
 
-@op
+@op(keeps_dtype=True)
 def broadcast_to(x, *, shape):
     """Copies of x along new axes and along axes of length 1, as NumPy broadcasts.
 
@@ -67,7 +67,7 @@ def broadcast_to(x, *, shape):
     return np.broadcast_to(x, shape), vjp_x
 
 
-@op
+@op(keeps_dtype=True)
 def getitem(x, *, index):
     """x[index], with all of NumPy's indexing: integers, slices, `...`, None, boolean and integer arrays
 
@@ -95,7 +95,7 @@ def concat(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
     return _concat(*tensors, axis=axis)
 
 
-@op(name="concat")
+@op(name="concat", keeps_dtype=True)
 def _concat(*parts, axis=0):
     """The parts one after the other along `axis`.
 
@@ -117,7 +117,7 @@ def stack(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
     return _stack(*tensors, axis=axis)
 
 
-@op(name="stack")
+@op(name="stack", keeps_dtype=True)
 def _stack(*parts, axis=0):
     """The parts side by side along a new `axis`.
 
@@ -132,7 +132,7 @@ def _stack(*parts, axis=0):
     return np.stack(parts, axis), Joint(vjp_parts)
 
 
-@op(indices=("ids",))
+@op(indices=("ids",), keeps_dtype=True)
 def embedding(table, ids):
     """Row ids[...] of a table: y[..., :] = table[ids[...], :]
 

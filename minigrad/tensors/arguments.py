@@ -1,7 +1,9 @@
 """What an op is called with, and the arrays it computes with: defaults, dtypes, copies, and errors that say where.
 
-One rule for dtypes. An array keeps its dtype; lists and Python numbers become float32. A raw array or a number beside
-Tensors takes the dtype of the Tensors, so that `x * np.float64(2)` stays float32; only Tensor with Tensor promotes.
+One rule for dtypes. Floats are float32 or float64. An array keeps its dtype; lists and Python numbers become float32.
+A raw array or a number beside floating Tensors takes their dtype, so that `x * np.float64(2)` stays float32; only
+Tensor with Tensor promotes. An op that computes turns integers and booleans into float32; one that only moves elements,
+such as `reshape`, keeps them as they are (`@op(keeps_dtype=True)`).
 
 One rule for memory. Raw arrays are copied: a VJP may keep them, and the caller may write them.
 """
@@ -39,14 +41,22 @@ class Constant(NamedTuple):
 
 def array_for_tensor(data: Any, dtype: DTypeLike | None) -> Array:
     """A read-only copy of `data`, for `Tensor(data)`."""
-    _no_tensors_inside(data)
+    _check_raw(data)
     array = np.array(data._data if isinstance(data, Storage) else data, dtype=dtype)
     if dtype is None and not isinstance(data, (np.ndarray, np.generic, Storage)) and array.dtype.kind in "iuf":
         array = array.astype(np.float32)
     if array.dtype.kind not in "iufb":
         raise TypeError(f"a Tensor holds floats, integers or booleans, not {array.dtype}")
+    check_float(array.dtype)
     array.flags.writeable = False
     return array
+
+
+def check_float(dtype: np.dtype[Any]) -> None:
+    """Raise TypeError for a floating dtype that is not one of the two."""
+    if dtype.kind == "f" and dtype not in (FLOAT32, FLOAT64):
+        swapped = "" if dtype.isnative else " in foreign byte order"
+        raise TypeError(f"floats are float32 or float64, not {dtype.name}{swapped}: use .astype(np.float32)")
 
 
 # --- the arguments of an op -------------------------------------------------------------------------------------------
@@ -55,9 +65,9 @@ def array_for_tensor(data: Any, dtype: DTypeLike | None) -> Array:
 class Signature:
     """What the signature of an op says: which of its arguments are arrays, and which of those are indices."""
 
-    def __init__(self, name: str, f: Callable[..., Any], indices: tuple[str, ...]) -> None:
+    def __init__(self, name: str, f: Callable[..., Any], indices: tuple[str, ...], keeps_dtype: bool) -> None:
         parameters = inspect.signature(f).parameters.values()
-        self.name = name
+        self.name, self.keeps_dtype = name, keeps_dtype
         self.defaults = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         self.n = len(self.defaults)
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # concat(*parts)
@@ -85,9 +95,14 @@ class Signature:
             if len(arrays) == len(args) and _one_float_dtype(arrays):  # nearly always
                 return arrays
         like = _dtype_of_tensors(args)
+        if not self.keeps_dtype and like is not None and like.kind != "f":
+            like = FLOAT32
         if self.variadic or not self.has_indices:
-            return [_array(a, like) for a in args]
-        return [_array(a, like, index) for a, index in zip(args, self.is_index, strict=True)]
+            return [_array(a, like, self.keeps_dtype) for a in args]
+        return [
+            _index(a) if index else _array(a, like, self.keeps_dtype)
+            for a, index in zip(args, self.is_index, strict=True)
+        ]
 
 
 def _one_float_dtype(arrays: list[Array]) -> bool:
@@ -118,41 +133,52 @@ def _dtype_of_tensors(args: Sequence[Any]) -> np.dtype[Any] | None:
     return like
 
 
-def _array(a: Any, like: np.dtype[Any] | None, index: bool = False) -> Array | None:
+def _array(a: Any, like: np.dtype[Any] | None, keeps_dtype: bool) -> Array | None:
     if isinstance(a, Storage):
         array = a._data
-        if array.dtype.kind == "f" and not index:
+        if array.dtype.kind == "f":
             return array.astype(like, copy=False)
     elif a is None:
         return None
     else:
-        _no_tensors_inside(a)
+        _check_raw(a)
         whole = like is not None and like.kind in "iu" and type(a) is int  # NumPy says if it is too large
         array = np.array(a, dtype=like if whole else None)
     kind = array.dtype.kind
-    if index:
-        if kind not in "iu":
-            raise TypeError(f"indices must be integers, not {array.dtype}: use .astype(int)")
-        return array
     if kind not in "iufb":
         raise TypeError(f"cannot compute with {array.dtype}; Tensors hold floats, integers or booleans")
-    if kind == "b":  # masks and conditions
+    if kind == "b" and keeps_dtype:  # conditions
         return array
     if like is not None and like.kind == "f":
         return array.astype(like, copy=False)
+    if kind != "f" and not keeps_dtype:
+        return array.astype(FLOAT32)
     if isinstance(a, (np.ndarray, np.generic, Storage)) or (like is not None and kind in "iu"):
+        check_float(array.dtype)
         return array
-    return array.astype(np.float32)
+    return array.astype(FLOAT32)
 
 
-def _no_tensors_inside(a: Any) -> None:
+def _index(a: Any) -> Array:
+    _check_raw(a)
+    array = a._data if isinstance(a, Storage) else np.array(a)
+    if array.dtype.kind not in "iu":
+        convert = ".numpy().astype(int)" if isinstance(a, Storage) else ".astype(int)"
+        raise TypeError(f"indices must be integers, not {array.dtype}: use {convert}")
+    return array
+
+
+def _check_raw(a: Any) -> None:
+    """Raise TypeError for what NumPy would convert at a loss: its masked arrays, and lists with Tensors inside."""
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError("a masked array would lose its mask: use .filled(number), and pass the mask to the op")
     if isinstance(a, (list, tuple)):
         for item in a:
             if isinstance(item, Storage):
                 raise TypeError(
                     "a list of Tensors would cut them off from their graph: join them by stack([...]) or concat([...])"
                 )
-            _no_tensors_inside(item)
+            _check_raw(item)
 
 
 # --- static arguments -------------------------------------------------------------------------------------------------
