@@ -163,7 +163,7 @@ class Operators:
 
     def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
         """Reverse the axes, or put them in the order given: `t.transpose(0, 2, 1)`."""
-        return OPS["transpose"](self, axes=(axes[0] if len(axes) == 1 else axes) or None)
+        return OPS["transpose"](self, axes=axes[0] if len(axes) == 1 else axes or None)
 
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         return OPS["swapaxes"](self, axis1=axis1, axis2=axis2)
