@@ -61,6 +61,7 @@ class Module:
             raise TypeError(f"{name} requires a gradient but would not be trained: make it an nn.Parameter")
         object.__setattr__(self, name, value)
         for local, member in _members(name, value):
+            _check_key(name, {})
             _give_name(member, local)
 
     # --- what is inside ---------------------------------------------------------------------------------------------
@@ -171,7 +172,17 @@ def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:
             yield from _members(f"{name}.{i}", item)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _members(f"{name}.{key}", item)
+            for local, member in _members(f"{name}.{key}", item):
+                _check_key(key, value)
+                yield local, member
+
+
+def _check_key(key: Any, among: dict[Any, Any]) -> None:
+    """Two parameters of one name would be one in a checkpoint: raise ValueError where a key could lead to that."""
+    if "." in str(key):
+        raise ValueError(f"{key!r} cannot name a Module or a Parameter, since dots separate names: choose another")
+    if [str(other) for other in among].count(str(key)) > 1:
+        raise ValueError(f"two keys of a dict with parameters are both called {key!s}: choose another for one of them")
 
 
 def _members_of(module: Module) -> Iterator[tuple[str, Module | Parameter]]:
