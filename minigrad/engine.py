@@ -178,7 +178,7 @@ def as_op(
         observers = state.observers
         for observer in observers:
             observer.op_starts(name, args, static)
-        static = arguments.own(static) if static else static
+        static = arguments.own(name, static) if static else static
         run = f if apply.kernel is None or state.textbook else apply.kernel  # type: ignore[attr-defined]
         try:
             arrays = signature.arrays(args)

@@ -184,19 +184,25 @@ def _check_raw(a: Any) -> None:
 # --- static arguments -------------------------------------------------------------------------------------------------
 
 
-def own(static: dict[str, Any]) -> dict[str, Any]:
+def own(op: str, static: dict[str, Any]) -> dict[str, Any]:
     """Static arguments that nobody else can write: VJPs keep masks and index arrays."""
-    return {key: value if type(value) in _PLAIN else _owned(value) for key, value in static.items()}
+    return {key: value if type(value) in _PLAIN else _owned(value, op, key) for key, value in static.items()}
 
 
-def _owned(value: Any) -> Any:
+def _owned(value: Any, op: str, key: str) -> Any:
+    if isinstance(value, Storage) and value.node is not None:
+        raise TypeError(
+            f"{in_module()}{op} takes {key} as a constant, and this Tensor would silently get no gradient: "
+            f"pass {key}=t.detach(), or write the formula in ops that take Tensors"
+        )
     if isinstance(value, (Storage, np.ndarray)):
-        return np.array(value)
+        array = np.array(value)
+        return array if array.ndim else array.item()  # like a NumPy scalar
     if isinstance(value, np.generic):
         return value.item()  # a Python number does not widen float32, np.float64(2) would
     if isinstance(value, list):
-        return [_owned(item) for item in value]
-    return tuple(_owned(item) for item in value) if type(value) is tuple else value
+        return [_owned(item, op, key) for item in value]
+    return tuple(_owned(item, op, key) for item in value) if type(value) is tuple else value
 
 
 def describe(static: dict[str, Any]) -> dict[str, Any]:

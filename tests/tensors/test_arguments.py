@@ -244,3 +244,31 @@ def test_a_list_of_tensors_says_to_stack_them():
     ):
         with pytest.raises(TypeError, match="stack"):  # as an argument it would lose its gradients just as silently
             f(rows)
+
+
+# --- static arguments --------------------------------------------------------------------------------------------
+
+
+RNG = np.random.default_rng(0)
+CONSTANTS = {
+    "low": lambda x, t: x.clip(low=t),
+    "high": lambda x, t: minigrad.clip(x, high=t),
+    "tau": lambda x, t: minigrad.gumbel_softmax(x, rng=RNG, tau=t),
+    "eps": lambda x, t: minigrad.layer_norm(x, eps=t),
+    "p": lambda x, t: minigrad.dropout(x, p=t, rng=RNG),
+    "label_smoothing": lambda x, t: minigrad.cross_entropy(x, 1, label_smoothing=t),
+    "mask": lambda x, t: minigrad.softmax(x, mask=t),
+    "index": lambda x, t: x[..., t],
+}
+
+
+@pytest.mark.parametrize("key", CONSTANTS)
+def test_a_keyword_that_would_lose_a_gradient_is_refused(key):
+    x, t = leaf([1.0, 2.0, 3.0]), leaf(0.5)
+    with pytest.raises(TypeError, match=rf"\w+ takes {key} as a constant.*no gradient: pass {key}=t\.detach\(\)"):
+        CONSTANTS[key](x, t)
+    if key not in ("mask", "index"):  # the way out
+        for constant in (t.detach(), np.array(0.5), np.float64(0.5)):
+            y = CONSTANTS[key](leaf([1.0, 2.0, 3.0], np.float32), constant)
+            y.sum().backward()
+            assert y.dtype == np.float32
