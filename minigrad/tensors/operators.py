@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minigrad.tensors import hints
 from minigrad.tensors.storage import Storage
 
 if TYPE_CHECKING:
@@ -180,6 +181,13 @@ class Operators:
     def T(self) -> Tensor:
         """All axes reversed; of a batch of matrices you probably want `.mT`."""
         return OPS["transpose"](self, axes=None)
+
+    if not TYPE_CHECKING:  # a type checker is to report a name that is not here
+
+        def __getattr__(self, name):
+            if name in OPS:
+                raise AttributeError(f"a Tensor has no method {name!r}: use minigrad.{name}(t)")
+            raise hints.missing("a Tensor", name, hints.IN_TENSOR, dir(type(self)))
 
     # --- NumPy's functions on a Tensor --------------------------------------------------------
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
