@@ -80,4 +80,5 @@ __all__ = [  # noqa: RUF022  (in reading order)
 if not TYPE_CHECKING:  # a type checker is to report a name that is not here
 
     def __getattr__(name):
-        raise _hints.missing("minigrad", name, _hints.IN_MINIGRAD, __all__)
+        inside = {inner: f"nn.{inner}" for inner in nn.__all__}
+        raise _hints.missing("minigrad", name, _hints.IN_MINIGRAD | inside, __all__)

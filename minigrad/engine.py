@@ -267,7 +267,7 @@ def pull_back(node: Node, grad: Array) -> list[Array | None]:
             for g, parent in zip(node.vjp(grad), node.inputs, strict=True)
         ]
     except Exception as error:
-        error.add_note(f"in the backward pass of {node.op}{' in ' + node.scope if node.scope else ''}")
+        arguments.explain_vjp(error, node)
         raise
     for observer in observers:
         observer.vjp_ends(node, grad, contributions)

@@ -16,6 +16,7 @@ import numpy as np
 
 from minigrad.engine import op
 from minigrad.ops.softmax import exp_shifted, masked, total_or_one
+from minigrad.tensors.arguments import check_count
 
 
 @op
@@ -120,8 +121,7 @@ def top_k_softmax(x, *, k=4, axis=-1, mask=None):
         grad_xⱼ = yⱼ (gⱼ − Σᵢ gᵢ yᵢ)
     """
     _check_one_axis(axis)
-    if k < 1:
-        raise ValueError(f"keeps the k largest scores, k >= 1, not {k}")
+    check_count("k", k)
     scores = masked(x, axis, mask)
     order = np.argsort(-scores, axis, kind="stable")
     best = np.take(order, range(min(k, x.shape[axis])), axis)

@@ -92,6 +92,7 @@ def getitem(x, *, index):
 
 def concat(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
     """Join a sequence of arrays along an axis they already have; all other axes must agree."""
+    _check_axis("concat", axis)
     return _concat(*tensors, axis=axis)
 
 
@@ -114,6 +115,7 @@ def _concat(*parts, axis=0):
 
 def stack(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
     """Join a sequence of arrays of one shape along a new axis."""
+    _check_axis("stack", axis)
     return _stack(*tensors, axis=axis)
 
 
@@ -153,6 +155,14 @@ def embedding(table, ids):
         return grad_table
 
     return table[ids], (vjp_table, None)
+
+
+def _check_axis(name, axis):
+    if not isinstance(axis, (int, np.integer)):
+        raise TypeError(
+            f"{name} takes one list and an axis, an integer: {name}([a, b], axis=0); "
+            f"here the axis would be of type {type(axis).__name__}"
+        )
 
 
 def check_ids(table, ids):

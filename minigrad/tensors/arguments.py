@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.ma import MaskedArray
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from minigrad.tensors.modes import in_module
@@ -59,6 +60,12 @@ def check_float(dtype: np.dtype[Any]) -> None:
         raise TypeError(f"floats are float32 or float64, not {dtype.name}{swapped}: use .astype(np.float32)")
 
 
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise ValueError unless `value` is an integer of at least `least`."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
+
+
 # --- the arguments of an op -------------------------------------------------------------------------------------------
 
 
@@ -69,7 +76,15 @@ class Signature:
         parameters = inspect.signature(f).parameters.values()
         self.name, self.keeps_dtype = name, keeps_dtype
         self.defaults = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        for parameter, default in self.defaults:
+            if isinstance(default, (int, str, tuple)):
+                raise TypeError(
+                    f"the op {name} would take {parameter}={default!r} for an array: put a `*` before it, "
+                    f"as in {name}(x, *, {parameter}={default!r})"
+                )
         self.n = len(self.defaults)
+        self.keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self.open = any(p.kind is p.VAR_KEYWORD for p in parameters)
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # concat(*parts)
         self.is_index = [name in indices for name, _ in self.defaults]
         self.has_indices = any(self.is_index)
@@ -77,16 +92,32 @@ class Signature:
     def complete(self, args: tuple[Any, ...], static: dict[str, Any]) -> tuple[Any, ...]:
         """All arrays in order, those too that were given by keyword or left out: linear(x, weight) has no bias."""
         given, wanted = len(args), self.n
-        if given == wanted or (given > wanted and self.variadic):
+        if given == wanted and not static:
             return args
-        if given > wanted:
+        if given < wanted:
+            missing = self.defaults[given:]
+            for name, default in missing:
+                if name not in static and default is inspect.Parameter.empty:
+                    raise TypeError(f"{self.name} needs {name}")
+            args += tuple([static.pop(name, default) for name, default in missing])
+        elif given > wanted and not self.variadic:
             names = ", ".join(name for name, _ in self.defaults)
-            raise TypeError(f"{self.name} takes {wanted} arrays ({names}), got {given}")
-        missing = self.defaults[given:]
-        for name, default in missing:
-            if name not in static and default is inspect.Parameter.empty:
-                raise TypeError(f"{self.name} needs {name}")
-        return args + tuple([static.pop(name, default) for name, default in missing])
+            arrays = "1 array" if wanted == 1 else f"{wanted} arrays"
+            by_name = ", ".join(f"{name}=..." for name in sorted(self.keywords))
+            way_out = f"; give by name what is not an array: {by_name}" if by_name else ""
+            raise TypeError(f"{self.name} takes {arrays} ({names}), got {given}{way_out}")
+        if static and not self.open and not self.keywords.issuperset(static):
+            raise with_context(self._unknown(static), self.name, args)
+        return args
+
+    def _unknown(self, static: dict[str, Any]) -> TypeError:
+        """The error for a keyword that the op does not have."""
+        key = next(key for key in static if key not in self.keywords)
+        if any(key == name for name, _ in self.defaults):
+            return TypeError(f"{key!r} is given twice")
+        theirs = {"dim": "axis", "keepdim": "keepdims"}.get(key)
+        meant = f"; what PyTorch calls {key} is {theirs} here" if theirs in self.keywords else ""
+        return TypeError(f"no keyword {key!r}: it has {', '.join(sorted(self.keywords)) or 'none'}{meant}")
 
     def arrays(self, args: tuple[Any, ...]) -> list[Any]:
         """The arrays that the op computes with; None for what was left out."""
@@ -170,7 +201,7 @@ def _index(a: Any) -> Array:
 
 def _check_raw(a: Any) -> None:
     """Raise TypeError for what NumPy would convert at a loss: its masked arrays, and lists with Tensors inside."""
-    if isinstance(a, np.ma.MaskedArray):
+    if isinstance(a, MaskedArray):
         raise TypeError("a masked array would lose its mask: use .filled(number), and pass the mask to the op")
     if isinstance(a, (list, tuple)):
         for item in a:
@@ -201,8 +232,10 @@ def _owned(value: Any, op: str, key: str) -> Any:
     if isinstance(value, np.generic):
         return value.item()  # a Python number does not widen float32, np.float64(2) would
     if isinstance(value, list):
-        return [_owned(item, op, key) for item in value]
-    return tuple(_owned(item, op, key) for item in value) if type(value) is tuple else value
+        return [item if type(item) in _PLAIN else _owned(item, op, key) for item in value]
+    if type(value) is tuple:
+        return tuple([item if type(item) in _PLAIN else _owned(item, op, key) for item in value])
+    return value
 
 
 def describe(static: dict[str, Any]) -> dict[str, Any]:
@@ -275,6 +308,17 @@ def one_vjp(name: str, vjps: Any, inputs: list[Any], n_needed: int) -> Callable[
         return lambda grad_y: [vjp(grad_y) for vjp in vjps]
     needed = [vjp if hasattr(i, "vjp") else None for vjp, i in zip(vjps, inputs, strict=True)]
     return lambda grad_y: [None if vjp is None else vjp(grad_y) for vjp in needed]
+
+
+def explain_vjp(error: Exception, node: Node) -> None:
+    """Add op and module to an error of one step of backward; raise a TypeError where a VJP returned no array."""
+    where = f"in the backward pass of {node.op}{' in ' + node.scope if node.scope else ''}"
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    if isinstance(error, AttributeError) and at is not None and at.tb_frame.f_code.co_name == "unbroadcast":
+        raise TypeError(f"{where}: a VJP returned {error.obj!r}, not an array in the shape of its input") from None
+    error.add_note(where)
 
 
 def start_of_backward(t: Storage, grad: ArrayLike | None) -> Array:

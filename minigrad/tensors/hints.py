@@ -24,8 +24,6 @@ IN_MINIGRAD = {
     "permute": "minigrad.transpose(t, axes=(1, 0))",
     "clamp": "minigrad.clip(t, low=0, high=1)",
     "std": "minigrad.sqrt(minigrad.var(t, axis=-1))",
-    "Parameter": "nn.Parameter([1.0, 2.0])",
-    "Module": "nn.Module",
     "viz": "from minigrad import viz",
 }
 IN_NN = {
@@ -72,6 +70,13 @@ IN_TENSOR = {
     "dot": "t @ t.mT",
     "clamp": "t.clip(0, 1)",
     "masked_fill": "minigrad.where(t.numpy() > 1, 0.0, t)",
+    "gelu": "minigrad.gelu(t)",
+    "log_softmax": "minigrad.log_softmax(t)",
+    "logsumexp": "minigrad.logsumexp(t)",
+    "layer_norm": "minigrad.layer_norm(t)",
+    "maximum": "minigrad.maximum(t, 0)",
+    "minimum": "minigrad.minimum(t, 0)",
+    "where": "minigrad.where(t.numpy() > 1, t, 0.0)",
     "grad_fn": "t.node",
     "requires_grad_": "minigrad.Tensor([1.0, 2.0], requires_grad=True)",
     "zero_grad": "t.grad = None",

@@ -182,12 +182,8 @@ class Operators:
         """All axes reversed; of a batch of matrices you probably want `.mT`."""
         return OPS["transpose"](self, axes=None)
 
-    if not TYPE_CHECKING:  # a type checker is to report a name that is not here
-
-        def __getattr__(self, name):
-            if name in OPS:
-                raise AttributeError(f"a Tensor has no method {name!r}: use minigrad.{name}(t)")
-            raise hints.missing("a Tensor", name, hints.IN_TENSOR, dir(type(self)))
+    def __dir__(self) -> list[str]:
+        return sorted(set(super().__dir__()) - hints.IN_TENSOR.keys())
 
     # --- NumPy's functions on a Tensor --------------------------------------------------------
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
@@ -222,3 +218,17 @@ class Operators:
             f"np.{name} does not know how to differentiate a Tensor: use {ours}, "
             f"or take t.numpy() first if you need no gradient"
         )
+
+
+class _NotHere:
+    """A name that is not an attribute of Tensors. (A `__getattr__` would make every attribute slower to read.)"""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, tensor: object, cls: type) -> Any:
+        raise hints.missing("a Tensor", self.name, hints.IN_TENSOR, ())
+
+
+for _name in hints.IN_TENSOR:
+    setattr(Operators, _name, _NotHere(_name))
