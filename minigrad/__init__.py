@@ -5,6 +5,8 @@ ops/normalizers, ops/attention, nn/transformer, optim/rules; then run examples/s
 how it got fast goes on to fast/attention.
 """
 
+from typing import TYPE_CHECKING
+
 from minigrad import fast, nn, optim
 from minigrad.debug import diagnose, profile
 from minigrad.debug.diagnose import explain_grad, first_bad_value
@@ -51,6 +53,7 @@ from minigrad.ops.reduce import logsumexp, max, mean, min, sum, var
 from minigrad.ops.shape import broadcast_to, concat, embedding, getitem, reshape, stack, swapaxes, transpose
 from minigrad.ops.softmax import cross_entropy, log_softmax, softmax
 from minigrad.ops.tiled_attention import tiled_attention
+from minigrad.tensors import hints as _hints
 from minigrad.tensors.modes import Observer, no_grad, watch
 from minigrad.tensors.operators import OPS
 from minigrad.training import checkpoint, text
@@ -73,3 +76,9 @@ __all__ = [  # noqa: RUF022  (in reading order)
     "nn", "optim", "fast", "text", "checkpoint", "diagnose", "profile",
 ]
 # fmt: on
+
+if not TYPE_CHECKING:  # a type checker is to report a name that is not here
+
+    def __getattr__(name):
+        inside = {inner: f"nn.{inner}" for inner in nn.__all__}
+        raise _hints.missing("minigrad", name, _hints.IN_MINIGRAD | inside, __all__)

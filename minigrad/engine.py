@@ -140,7 +140,7 @@ class Tensor(Operators, storage.Storage):
 def op(f: Callable[P, Any]) -> Callable[P, Tensor]: ...
 @overload
 def op(
-    *, name: str | None = None, indices: tuple[str, ...] = (), estimator: bool = False
+    *, name: str | None = None, indices: tuple[str, ...] = (), keeps_dtype: bool = False, estimator: bool = False
 ) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]: ...
 def op(f: Any = None, **declared: Any) -> Any:
     """Make an op of `f(array, ..., *, static, ...) -> (y, vjps)`, and enter it in OPS.
@@ -152,6 +152,7 @@ def op(f: Any = None, **declared: Any) -> Any:
     Arguments:
         name: what graphs and errors call it; the function's own name if left out.
         indices: the positional parameters that are integers and stay so.
+        keeps_dtype: integers and booleans stay what they are; other ops compute with float32 in their place.
         estimator: the VJP differs from the derivative, on purpose; gradcheck must find that it does.
     """
     if f is None:
@@ -165,11 +166,11 @@ def op(f: Any = None, **declared: Any) -> Any:
 
 
 def as_op(
-    f: Any, *, name: str | None = None, indices: tuple[str, ...] = (), estimator: bool = False
+    f: Any, *, name: str = "", indices: tuple[str, ...] = (), keeps_dtype: bool = False, estimator: bool = False
 ) -> Callable[..., Tensor]:
     """What `@op` does, without entering it in OPS."""
     name = name or f.__name__
-    signature = arguments.Signature(name, f, indices)
+    signature = arguments.Signature(name, f, indices, keeps_dtype)
 
     @functools.wraps(f)
     def apply(*args: Any, **static: Any) -> Tensor:
@@ -177,7 +178,7 @@ def as_op(
         observers = state.observers
         for observer in observers:
             observer.op_starts(name, args, static)
-        static = arguments.own(static) if static else static
+        static = arguments.own(name, static) if static else static
         run = f if apply.kernel is None or state.textbook else apply.kernel  # type: ignore[attr-defined]
         try:
             arrays = signature.arrays(args)
@@ -191,8 +192,7 @@ def as_op(
         return result
 
     apply.kernel = None  # type: ignore[attr-defined]  # see fast/: the same computation, written for speed
-    apply.estimator = estimator  # type: ignore[attr-defined]
-    apply.indices = indices  # type: ignore[attr-defined]
+    apply.estimator, apply.indices = estimator, indices  # type: ignore[attr-defined]
     return apply
 
 
@@ -267,7 +267,7 @@ def pull_back(node: Node, grad: Array) -> list[Array | None]:
             for g, parent in zip(node.vjp(grad), node.inputs, strict=True)
         ]
     except Exception as error:
-        error.add_note(f"in the backward pass of {node.op}{' in ' + node.scope if node.scope else ''}")
+        arguments.explain_vjp(error, node)
         raise
     for observer in observers:
         observer.vjp_ends(node, grad, contributions)

@@ -4,6 +4,8 @@ Two are ops whose VJP is, on purpose, not the derivative of what they compute (`
 that they differ. The third, REINFORCE, is the true gradient of another loss, made for this purpose.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -65,8 +67,8 @@ def gumbel_softmax(scores, *, rng, tau=1.0, hard=True, axis=-1, mask=None):
 
     Arguments.  rng: a numpy Generator.  tau: the temperature τ > 0.
     """
-    if tau <= 0:
-        raise ValueError(f"needs a temperature tau > 0, not {tau}")
+    if not 0 < tau < math.inf:
+        raise ValueError(f"needs a finite temperature tau > 0, not {tau}")
     scores = masked(scores, axis, None)
     noisy = (scores + rng.gumbel(size=scores.shape).astype(scores.dtype)) / tau
     w = _softmax(noisy, axis, mask)

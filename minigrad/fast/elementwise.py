@@ -10,7 +10,8 @@ from minigrad.ops.elementwise import gelu
 
 @faster(gelu)
 def gelu_by_slices(x):
-    """The names mean what they mean on the page; u, say, is computed where h will be.
+    """As on its page, where near, h and slope have the same meaning; each other array is computed in the place of one
+    that is no longer needed.
 
     768 × 512 numbers, forward and back: 1.2 ms, and 1.6 in one slice, on one machine; 2.1 either way on another, where
     the page takes 2.4 (tests/benchmarks/numerics.py).
@@ -19,19 +20,21 @@ def gelu_by_slices(x):
     flat = x.reshape(-1)
     y, slope = np.empty_like(flat), np.empty_like(flat)
     for i in slices_of(flat.size):
-        xi, yi, slope_i = flat[i], y[i], slope[i]
-        with np.errstate(over="ignore"):
-            square = np.minimum(xi * xi, 100)
+        yi, slope_i = y[i], slope[i]
+        np.maximum(flat[i], -10, out=yi)
+        near = np.minimum(yi, 10)
+        square = near * near
         h = square * (c * 0.044715)
         h += c
-        h *= xi  # u
+        h *= near  # u
         np.tanh(h, out=h)
         h += 1
         h *= 0.5
-        np.multiply(xi, h, out=yi)
+        yi *= h
         np.multiply(square, 6 * 0.044715 * c, out=slope_i)
         slope_i += 2 * c  # 2 ∂u/∂x
-        slope_i *= yi
+        near *= h
+        slope_i *= near
         slope_i *= 1 - h
         slope_i += h
     y, slope = y.reshape(x.shape), slope.reshape(x.shape)

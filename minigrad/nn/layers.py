@@ -17,6 +17,7 @@ from minigrad.ops.elementwise import dropout, gelu
 from minigrad.ops.layer_norm import layer_norm
 from minigrad.ops.linear import linear
 from minigrad.ops.shape import embedding
+from minigrad.tensors.arguments import check_count
 
 
 class Linear(Module):
@@ -29,8 +30,8 @@ class Linear(Module):
     """
 
     def __init__(self, d_in: int, d_out: int, *, bias: bool = True, rng: np.random.Generator | None = None) -> None:
-        if d_in < 1 or d_out < 1:
-            raise ValueError(f"Linear needs d_in and d_out of at least 1, not {d_in} and {d_out}")
+        check_count("Linear: d_in", d_in)
+        check_count("Linear: d_out", d_out)
         rng = rng or np.random.default_rng()
         self.weight = Parameter(rng.normal(0, 1 / math.sqrt(d_in), (d_in, d_out)), dtype=np.float32)
         self.bias = Parameter(np.zeros(d_out, np.float32)) if bias else None
@@ -48,6 +49,8 @@ class Embedding(Module):
     """
 
     def __init__(self, n: int, d: int, *, rng: np.random.Generator | None = None) -> None:
+        check_count("Embedding: n", n)
+        check_count("Embedding: d", d)
         rng = rng or np.random.default_rng()
         self.weight = Parameter(rng.standard_normal((n, d)), dtype=np.float32)
 
@@ -64,6 +67,7 @@ class LayerNorm(Module):
     """
 
     def __init__(self, d: int, eps: float = 1e-5) -> None:
+        check_count("LayerNorm: d", d)
         self.eps = eps
         self.weight = Parameter(np.ones(d, np.float32))
         self.bias = Parameter(np.zeros(d, np.float32))

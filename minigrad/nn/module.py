@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from minigrad.engine import Tensor
+from minigrad.tensors.arguments import check_float
 from minigrad.tensors.modes import in_scope
 
 
@@ -60,6 +61,7 @@ class Module:
             raise TypeError(f"{name} requires a gradient but would not be trained: make it an nn.Parameter")
         object.__setattr__(self, name, value)
         for local, member in _members(name, value):
+            _check_key(name, {})
             _give_name(member, local)
 
     # --- what is inside ---------------------------------------------------------------------------------------------
@@ -108,6 +110,7 @@ class Module:
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
             raise TypeError(f"parameters are floating numbers, not {dtype}")
+        check_float(dtype)
         for name, parameter in self.named_parameters():
             leaf = parameter.leaf
             if leaf is not None and leaf.optimizer is not None and leaf.optimizer() is not None:
@@ -169,7 +172,17 @@ def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:
             yield from _members(f"{name}.{i}", item)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _members(f"{name}.{key}", item)
+            for local, member in _members(f"{name}.{key}", item):
+                _check_key(key, value)
+                yield local, member
+
+
+def _check_key(key: Any, among: dict[Any, Any]) -> None:
+    """Two parameters of one name would be one in a checkpoint: raise ValueError where a key could lead to that."""
+    if "." in str(key):
+        raise ValueError(f"{key!r} cannot name a Module or a Parameter, since dots separate names: choose another")
+    if [str(other) for other in among].count(str(key)) > 1:
+        raise ValueError(f"two keys of a dict with parameters are both called {key!s}: choose another for one of them")
 
 
 def _members_of(module: Module) -> Iterator[tuple[str, Module | Parameter]]:

@@ -12,6 +12,7 @@ from minigrad.engine import Tensor
 from minigrad.nn.layers import Linear
 from minigrad.nn.module import Module, Parameter
 from minigrad.ops.recurrent import gru
+from minigrad.tensors.arguments import check_count
 
 
 class GRU(Module):
@@ -28,6 +29,7 @@ class GRU(Module):
     """
 
     def __init__(self, d_in: int, d: int, *, rng: np.random.Generator | None = None) -> None:
+        check_count("GRU: d", d)
         rng = rng or np.random.default_rng()
         self.input = Linear(d_in, 3 * d, rng=rng)
         self.weight = Parameter(np.concatenate([_orthogonal(d, rng) for _ in "rzn"], axis=1), dtype=np.float32)

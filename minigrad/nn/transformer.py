@@ -28,6 +28,7 @@ from minigrad.ops.normalizers import (
     uniform,
 )
 from minigrad.ops.softmax import softmax
+from minigrad.tensors.arguments import check_count
 from minigrad.tensors.modes import in_module, no_grad
 
 # Normalizers, from scores to weights: each is called as normalizer(scores, axis=-1, mask=mask).
@@ -78,9 +79,11 @@ class MultiHeadAttention(Module):
         dropout: float = 0.0,
         rng: np.random.Generator | None = None,
     ) -> None:
-        if n_heads < 1 or d_model % n_heads != 0:
+        check_count("MultiHeadAttention: d_model", d_model)
+        check_count("MultiHeadAttention: n_heads", n_heads)
+        if d_model % n_heads:
             raise ValueError(f"d_model = {d_model} cannot be split evenly among n_heads = {n_heads}")
-        if isinstance(normalize, str) and normalize not in MAPS:
+        if not callable(normalize) and normalize not in MAPS:
             raise ValueError(f"there is no map {normalize!r} from scores to weights; there are {', '.join(MAPS)}")
         rng = rng or np.random.default_rng()
         self.n_heads = n_heads
@@ -185,6 +188,11 @@ class GPTConfig:
     dropout: float = 0.0
     normalize: str | Normalize = "softmax"
 
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "block_size", "n_heads", "d_model"):
+            check_count(f"GPTConfig: {name}", getattr(self, name))
+        check_count("GPTConfig: n_layers", self.n_layers, least=0)
+
 
 class GPT(Module):
     """A decoder-only transformer: from the ids so far, logits for the next one at every position.
@@ -260,24 +268,31 @@ class GPT(Module):
             top_k: draw among the k likeliest ids only (Fan et al. 2018); None: among all.
             rng: draws the ids.
 
-        Returns prompt and continuation, (T + n,) or (B, T + n). Dropout is off meanwhile.
+        Returns prompt and continuation, (T + n,) or (B, T + n). Dropout is off meanwhile. Raises ValueError if the
+        logits are nan.
         """
         if not temperature > 0:
             raise ValueError(f"generate needs a temperature above 0, not {temperature}; for the likeliest use top_k=1")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"generate needs a top_k of at least 1 (or None for all), not {top_k}")
-        if n < 0:
-            raise ValueError(f"generate cannot append {n} ids")
+        if top_k is not None:
+            check_count("generate: top_k", top_k)
+        check_count("generate: n, how many ids to append,", n, least=0)
         rng = rng or np.random.default_rng()
         ids = np.array(prompt)
-        if ids.size == 0:
+        if ids.ndim and ids.size == 0:
             raise ValueError("generate needs a prompt of at least one id")
+        if ids.dtype.kind not in "iu" or ids.ndim == 0:
+            raise TypeError(f"generate needs a prompt of ids, integers (T,) or (B, T), not {ids.dtype} {ids.shape}")
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
             for _ in range(n):
                 seen = ids[..., -self.config.block_size :]
                 logits = self(seen).data[..., -1, :].astype(np.float64) / temperature  # (B, vocab_size)
+                if np.isnan(logits).any():
+                    raise ValueError(
+                        "generate: the logits are nan, so there is nothing to draw from; "
+                        "call the model inside `with minigrad.first_bad_value():` to see where the first nan appears"
+                    )
                 if top_k is not None:
                     others = np.argsort(-logits, axis=-1, kind="stable")[..., top_k:]
                     np.put_along_axis(logits, others, -np.inf, axis=-1)

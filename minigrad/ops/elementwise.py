@@ -240,21 +240,20 @@ def gelu(x):
         slope = ∂y/∂x = h + x · 2h(1 − h) · ∂u/∂x
         grad_x = grad_y · slope
 
-    Numerics.  Where |x| > 10, h is 0 or 1 to the last bit, so x² may stop growing at 100. If it did not, it would be
-    infinite for |x| > 1e19 in float32, and the slope 0 · inf.
+    Numerics.  Where |x| > 10, h is 0 or 1 to the last bit, so h and the slope may take x as ±10 there. Otherwise x³
+    would overflow, and the slope would be 0 · inf. For the same reason y takes any x below −10 as −10.
     """
     c = math.sqrt(2 / math.pi)
-    with np.errstate(over="ignore"):
-        square = np.minimum(x * x, 100)
-    u = c * (x + 0.044715 * square * x)
+    near = np.clip(x, -10, 10)
+    u = c * (near + 0.044715 * near**3)
     h = (1 + np.tanh(u)) / 2
-    slope_u = c * (1 + 3 * 0.044715 * square)
-    slope = h + x * 2 * h * (1 - h) * slope_u
+    slope_u = c * (1 + 3 * 0.044715 * near**2)
+    slope = h + near * 2 * h * (1 - h) * slope_u
 
     def vjp_x(grad_y):
         return grad_y * slope
 
-    return x * h, vjp_x
+    return np.maximum(x, -10) * h, vjp_x
 
 
 @op
@@ -279,8 +278,11 @@ def maximum(a, b):
     alike: share_a is 1, ½ or 0 for a > b, a = b, a < b.
         grad_a = grad_y · share_a
         grad_b = grad_y · (1 − share_a)
+
+    Numerics.  If one of the two is nan, so is y, and that one gets grad_y.
     """
-    share_a = _share(a, b)
+    y = np.maximum(a, b)
+    share_a = _share(a, b, y)
 
     def vjp_a(grad_y):
         return grad_y * share_a
@@ -288,7 +290,7 @@ def maximum(a, b):
     def vjp_b(grad_y):
         return grad_y * (1 - share_a)
 
-    return np.maximum(a, b), (vjp_a, vjp_b)
+    return y, (vjp_a, vjp_b)
 
 
 @op
@@ -299,7 +301,8 @@ def minimum(a, b):
         grad_a = grad_y · share_a
         grad_b = grad_y · (1 − share_a)
     """
-    share_a = _share(b, a)
+    y = np.minimum(a, b)
+    share_a = _share(a, b, y)
 
     def vjp_a(grad_y):
         return grad_y * share_a
@@ -307,15 +310,16 @@ def minimum(a, b):
     def vjp_b(grad_y):
         return grad_y * (1 - share_a)
 
-    return np.minimum(a, b), (vjp_a, vjp_b)
+    return y, (vjp_a, vjp_b)
 
 
-def _share(a, b):
-    """1 where a > b, ½ where a = b, 0 where a < b, in the floating dtype of the result."""
-    return (a > b) + np.asarray(0.5, np.result_type(a, b)) * (a == b)
+def _share(a, b, y):
+    """1 where y came from a, 0 where it came from b, ½ where it came from both. A nan in y came from a nan."""
+    from_a, from_b = ((x == y) | np.isnan(x) for x in (a, b))
+    return from_a / np.add(from_a, from_b, dtype=y.dtype)
 
 
-@op
+@op(keeps_dtype=True)
 def where(condition, a, b):
     """yᵢ = aᵢ where the condition holds, else bᵢ
 

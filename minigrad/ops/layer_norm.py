@@ -24,7 +24,7 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     A row's gradient sums to 0, as shifting x changes nothing; but for ε it has no part along x̂ either, as scaling x
     would change nothing.
     """
-    x = check_rows(x, weight, bias)
+    check_rows(x, weight, bias, eps)
     mean = x.mean(-1, keepdims=True)
     r = 1 / np.sqrt(x.var(-1, keepdims=True) + eps)
     x_hat = (x - mean) * r
@@ -44,11 +44,11 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     return y, (vjp_x, vjp_weight, vjp_bias)
 
 
-def check_rows(x, weight, bias):
-    """The rows as floats, if they can be normalized."""
+def check_rows(x, weight, bias, eps):
+    if not 0 <= eps < np.inf:
+        raise ValueError(f"needs a finite eps >= 0, not {eps}")
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError("normalizes the last axis, which must have at least one element")
     for name, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and parameter.shape != x.shape[-1:]:
             raise ValueError(f"needs a {name} of shape {x.shape[-1:]}, not {parameter.shape}")
-    return x if x.dtype.kind == "f" else x.astype(np.float32)

@@ -1,5 +1,7 @@
 """Matrix products: where nearly all the arithmetic of a transformer is."""
 
+import math
+
 from minigrad.engine import op
 
 
@@ -66,7 +68,7 @@ def linear(x, weight, bias=None):
 
 def as_rows(a):
     """All rows of a, whatever axes they are counted by, as one matrix."""
-    return a.reshape(-1, a.shape[-1])
+    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
 
 def check_linear(x, weight, bias):

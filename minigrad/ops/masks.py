@@ -7,15 +7,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minigrad.ops.softmax import boolean
+from minigrad.tensors.arguments import check_count
 
 
 def causal_mask(n: int) -> NDArray[np.bool_]:
     """Boolean (n, n): position t may attend to positions 0 to t."""
+    check_count("causal_mask: n", n, least=0)
     return np.tri(n, dtype=bool)
 
 
 def length_mask(lengths: ArrayLike, n: int) -> NDArray[np.bool_]:
     """Boolean (..., 1, n) for sequences padded to n: each may attend to its own first `lengths[...]` positions."""
+    check_count("length_mask: n", n, least=0)
     lengths = np.asarray(lengths)
     if lengths.dtype.kind not in "iu" or (lengths.size and (lengths.min() < 0 or lengths.max() > n)):
         raise ValueError(f"length_mask needs integer lengths from 0 to {n}, got {lengths}")
@@ -27,8 +30,8 @@ def window_mask(n: int, window: int) -> NDArray[np.bool_]:
 
     The window reaches to both sides. With causal=True beside it, a position sees itself and the window − 1 before it.
     """
-    if window < 1:
-        raise ValueError(f"window_mask needs a window of at least 1, the position itself, not {window}")
+    check_count("window_mask: n", n, least=0)
+    check_count("window_mask: window", window)  # 1 is the position itself
     near: NDArray[np.bool_] = np.abs(np.arange(n) - np.arange(n)[:, None]) < window
     return near
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from minigrad.engine import op
 from minigrad.ops.softmax import exp_shifted, masked, total_or_one
+from minigrad.tensors.arguments import check_count
 
 
 @op
@@ -48,7 +49,7 @@ def uniform(x, *, axis=-1, mask=None):
         grad_x = 0
     """
     allowed = _allowed(x, axis, mask)
-    n = allowed.sum(axis, keepdims=True, dtype=np.result_type(x, np.float16))
+    n = allowed.sum(axis, keepdims=True, dtype=x.dtype)
 
     def vjp_x(grad_y):
         return np.zeros_like(grad_y)
@@ -119,8 +120,8 @@ def top_k_softmax(x, *, k=4, axis=-1, mask=None):
     Backward.  Softmax with all but those k masked: the formula is the same, and where y is 0 so is the gradient.
         grad_xⱼ = yⱼ (gⱼ − Σᵢ gᵢ yᵢ)
     """
-    if k < 1:
-        raise ValueError(f"keeps the k largest scores, k >= 1, not {k}")
+    _check_one_axis(axis)
+    check_count("k", k)
     scores = masked(x, axis, mask)
     order = np.argsort(-scores, axis, kind="stable")
     best = np.take(order, range(min(k, x.shape[axis])), axis)
@@ -154,20 +155,21 @@ def sparsemax(x, *, axis=-1, mask=None):
     Jacobian jumps where a score enters the support.
 
     Numerics.  τ ≥ max(x) − 1, so after subtracting the maximum nothing below −1 matters; we clip there, and scores of
-    any size are safe.
+    any size are safe. τ is found in float64: with 10,000 scores in float32, their sum is off by so much that the
+    weights may sum to 1.6. A score of inf or nan makes all weights nan, as in softmax.
     """
     z, allowed = _shifted_and_clipped(x, axis, mask)
     descending, k = _descending(z, axis)
     tau_k = (np.cumsum(descending, axis) - 1) / k
     size = (descending > tau_k).sum(axis, keepdims=True)
     tau = np.take_along_axis(tau_k, size - 1, axis)
-    support = (z > tau) & allowed
-    y = np.where(allowed, np.maximum(z - tau, 0), 0)
+    y = np.where(allowed, np.maximum(z - tau, 0), 0).astype(x.dtype)
+    support = np.sign(y)  # 1 or 0, and nan where y is
 
     def vjp_x(grad_y):
-        g = np.where(support, grad_y, 0)
-        mean = g.sum(axis, keepdims=True) / np.maximum(support.sum(axis, keepdims=True, dtype=y.dtype), 1)
-        return np.where(support, g - mean, 0)
+        g = np.where(support == 0, 0, grad_y)
+        mean = (support * g).sum(axis, keepdims=True) / total_or_one(support, axis)
+        return np.where(support == 0, 0, g - mean)
 
     return y, vjp_x
 
@@ -186,7 +188,8 @@ def entmax15(x, *, axis=-1, mask=None):
     2dτ = Σ uⱼ dxⱼ / Σ uⱼ. Therefore ∂yᵢ/∂xⱼ = uᵢ δᵢⱼ − uᵢ uⱼ / Σ u, which is symmetric, and with g = grad_y
         grad_xⱼ = uⱼ (gⱼ − Σᵢ uᵢ gᵢ / Σᵢ uᵢ)
 
-    Numerics.  As sparsemax: maximum subtracted, clipped at −1 (τ ≥ max(z) − 1).
+    Numerics.  As sparsemax: maximum subtracted, clipped at −1 (τ ≥ max(z) − 1), τ found in float64. V is the difference
+    of two sums; in float32, with 1,000 scores, it loses so many digits that the weights may sum to 1.001.
     """
     z, allowed = _shifted_and_clipped(x / 2, axis, mask)
     descending, k = _descending(z, axis)
@@ -195,7 +198,7 @@ def entmax15(x, *, axis=-1, mask=None):
     tau_k = mean - np.sqrt(np.maximum((1 - deviations) / k, 0))
     size = (descending > tau_k).sum(axis, keepdims=True)
     tau = np.take_along_axis(tau_k, size - 1, axis)
-    u = np.where(allowed, np.maximum(z - tau, 0), 0)
+    u = np.where(allowed, np.maximum(z - tau, 0), 0).astype(x.dtype)
     total = total_or_one(u, axis)
 
     def vjp_x(grad_y):
@@ -207,9 +210,11 @@ def entmax15(x, *, axis=-1, mask=None):
 
 def one_hot_max(x, axis, mask=None):
     """1 at the first largest score along `axis`, 0 elsewhere; all 0 where everything is masked."""
+    _check_one_axis(axis)
     scores = masked(x, axis, mask)
     y = np.zeros_like(scores)
     np.put_along_axis(y, np.expand_dims(scores.argmax(axis), axis), 1, axis)
+    y[np.broadcast_to(np.isnan(scores).any(axis, keepdims=True), y.shape)] = np.nan  # as with every normalizer
     return np.where(np.isneginf(scores), 0, y)
 
 
@@ -219,10 +224,17 @@ def _allowed(x, axis, mask):
 
 
 def _shifted_and_clipped(x, axis, mask):
-    """max(x − max(x), −1), and which scores take part; masked ones, at −1, never reach the support."""
+    """max(x − max(x), −1) in float64, and which scores take part; masked ones, at −1, never reach the support."""
+    _check_one_axis(axis)
     scores = masked(x, axis, mask)
     m = scores.max(axis, keepdims=True)
-    return np.maximum(scores - np.where(np.isneginf(m), 0, m), -1), ~np.isneginf(scores)
+    m = np.where(np.isneginf(m), 0, np.where(np.isposinf(m), np.nan, m))
+    return np.maximum(scores - m, -1).astype(np.float64), ~np.isneginf(scores)
+
+
+def _check_one_axis(axis):
+    if type(axis) is not int:
+        raise TypeError(f"works along one axis, an integer, not axis={axis!r}; to take several together, reshape first")
 
 
 def _descending(z, axis):

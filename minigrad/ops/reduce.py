@@ -13,7 +13,7 @@ from minigrad.ops.softmax import exp_shifted, total_or_one
 
 def _spread(grad_y, axis, keepdims):
     """Put the reduced axes back as axes of length 1, so that grad_y broadcasts against x."""
-    return grad_y if keepdims or axis is None else np.expand_dims(grad_y, axis)
+    return grad_y if keepdims or grad_y.ndim == 0 else np.expand_dims(grad_y, axis)
 
 
 @op
@@ -70,9 +70,11 @@ def max(x, *, axis=None, keepdims=False):
     Backward.  The largest element gets grad_y, the others 0. Where m elements share the maximum, each gets an equal
     part: shareᵢ = 1/m there, 0 elsewhere.
         grad_xᵢ = grad_y · shareᵢ
+
+    Numerics.  The maximum of elements with a nan among them is nan, and grad_y goes to the nan.
     """
     y = x.max(axis, keepdims=True)
-    share = _share(x == y, axis, x.dtype)
+    share = _share(x, y, axis)
 
     def vjp_x(grad_y):
         return _spread(grad_y, axis, keepdims) * share
@@ -88,7 +90,7 @@ def min(x, *, axis=None, keepdims=False):
         grad_xᵢ = grad_y · shareᵢ
     """
     y = x.min(axis, keepdims=True)
-    share = _share(x == y, axis, x.dtype)
+    share = _share(x, y, axis)
 
     def vjp_x(grad_y):
         return _spread(grad_y, axis, keepdims) * share
@@ -105,11 +107,12 @@ def logsumexp(x, *, axis=-1, mask=None, keepdims=False):
 
     Numerics.  y = m + ln Σᵢ exp(xᵢ − m) with m = max(x): the sum is at least 1 and nothing overflows. y is the same for
     every m, so no gradient comes through m. Masked elements (mask False) count as −inf: they are no part of the sum,
-    and their gradient is 0. Where everything is masked, y is −inf and the gradient 0.
+    and their gradient is 0. Where everything is masked, y is −inf and the gradient 0. Where an element is inf, so is y;
+    the gradient, a softmax, is nan there.
     """
-    e, m = exp_shifted(x, axis, mask)
-    with np.errstate(divide="ignore"):
-        y = m + np.log(e.sum(axis, keepdims=True))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        e, m = exp_shifted(x, axis, mask)
+        y = np.where(np.isposinf(m), m, m + np.log(e.sum(axis, keepdims=True)))
     weights = e / total_or_one(e, axis)
 
     def vjp_x(grad_y):
@@ -127,6 +130,7 @@ def _count(x, axis):
     return n
 
 
-def _share(equal, axis, dtype):
-    """1/m for each of the m elements that are equal to the extreme one, 0 for the others."""
-    return equal / equal.sum(axis, keepdims=True, dtype=dtype)
+def _share(x, y, axis):
+    """1/m for each of the m elements that are equal to y, the extreme one, or nan as it is; 0 for the others."""
+    equal = (x == y) | np.isnan(x)
+    return equal / equal.sum(axis, keepdims=True, dtype=x.dtype)

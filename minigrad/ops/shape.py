@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from minigrad.engine import Joint, Tensor, op
 
 
-@op
+@op(keeps_dtype=True)
 def reshape(x, *, shape):
     """The same elements, in the same order, in another shape; one length may be −1.
 
@@ -24,7 +24,7 @@ def reshape(x, *, shape):
     return x.reshape(shape), vjp_x
 
 
-@op
+@op(keeps_dtype=True)
 def transpose(x, *, axes=None):
     """The axes in the order `axes`; None reverses them.
 
@@ -40,7 +40,7 @@ def transpose(x, *, axes=None):
     return y, vjp_x
 
 
-@op
+@op(keeps_dtype=True)
 def swapaxes(x, *, axis1, axis2):
     """Two axes exchanged.
 
@@ -53,7 +53,7 @@ def swapaxes(x, *, axis1, axis2):
     return x.swapaxes(axis1, axis2), vjp_x
 
 
-@op
+@op(keeps_dtype=True)
 def broadcast_to(x, *, shape):
     """Copies of x along new axes and along axes of length 1, as NumPy broadcasts.
 
@@ -67,7 +67,7 @@ def broadcast_to(x, *, shape):
     return np.broadcast_to(x, shape), vjp_x
 
 
-@op
+@op(keeps_dtype=True)
 def getitem(x, *, index):
     """x[index], with all of NumPy's indexing: integers, slices, `...`, None, boolean and integer arrays
 
@@ -92,10 +92,11 @@ def getitem(x, *, index):
 
 def concat(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
     """Join a sequence of arrays along an axis they already have; all other axes must agree."""
+    _check_axis("concat", axis)
     return _concat(*tensors, axis=axis)
 
 
-@op(name="concat")
+@op(name="concat", keeps_dtype=True)
 def _concat(*parts, axis=0):
     """The parts one after the other along `axis`.
 
@@ -114,10 +115,11 @@ def _concat(*parts, axis=0):
 
 def stack(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
     """Join a sequence of arrays of one shape along a new axis."""
+    _check_axis("stack", axis)
     return _stack(*tensors, axis=axis)
 
 
-@op(name="stack")
+@op(name="stack", keeps_dtype=True)
 def _stack(*parts, axis=0):
     """The parts side by side along a new `axis`.
 
@@ -132,7 +134,7 @@ def _stack(*parts, axis=0):
     return np.stack(parts, axis), Joint(vjp_parts)
 
 
-@op(indices=("ids",))
+@op(indices=("ids",), keeps_dtype=True)
 def embedding(table, ids):
     """Row ids[...] of a table: y[..., :] = table[ids[...], :]
 
@@ -153,6 +155,14 @@ def embedding(table, ids):
         return grad_table
 
     return table[ids], (vjp_table, None)
+
+
+def _check_axis(name, axis):
+    if not isinstance(axis, (int, np.integer)):
+        raise TypeError(
+            f"{name} takes one list and an axis, an integer: {name}([a, b], axis=0); "
+            f"here the axis would be of type {type(axis).__name__}"
+        )
 
 
 def check_ids(table, ids):

@@ -139,13 +139,11 @@ def _finite_max(x, axis):
 
 
 def masked(x, axis, mask):
-    """The scores as floats, with −inf wherever the mask is False."""
+    """The scores, with −inf wherever the mask is False."""
     if x.ndim == 0:
         raise ValueError("needs scores along an axis, not a single number")
     if isinstance(axis, int) and x.shape[normalize_axis_index(axis, x.ndim)] == 0:
         raise ValueError("there are no scores: the sequence is empty")
-    if x.dtype.kind != "f":
-        x = x.astype(np.float32)
     if mask is None:
         return x
     mask = boolean(mask)

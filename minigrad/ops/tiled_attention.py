@@ -8,6 +8,7 @@ from minigrad.engine import Joint, op
 from minigrad.ops.attention import attention_weights, check_shapes
 from minigrad.ops.masks import check_same_length, window_mask
 from minigrad.ops.softmax import boolean
+from minigrad.tensors.arguments import check_count
 
 
 @op
@@ -152,7 +153,6 @@ def check_mask(mask, scores_shape):
 def check_tiles(n_queries, n_keys, causal, window, tile):
     if causal or window is not None:
         check_same_length("causal=True" if causal else "window", n_queries, n_keys)
-    if window is not None and window < 1:
-        raise ValueError(f"a window holds at least the position itself: window must be at least 1, not {window}")
-    if tile < 1:
-        raise ValueError(f"a tile is at least 1 query by 1 key, not {tile}")
+    if window is not None:
+        check_count("window", window)  # 1 is the position itself
+    check_count("tile", tile)

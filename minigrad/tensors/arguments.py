@@ -1,7 +1,9 @@
 """What an op is called with, and the arrays it computes with: defaults, dtypes, copies, and errors that say where.
 
-One rule for dtypes. An array keeps its dtype; lists and Python numbers become float32. A raw array or a number beside
-Tensors takes the dtype of the Tensors, so that `x * np.float64(2)` stays float32; only Tensor with Tensor promotes.
+One rule for dtypes. Floats are float32 or float64. An array keeps its dtype; lists and Python numbers become float32.
+A raw array or a number beside floating Tensors takes their dtype, so that `x * np.float64(2)` stays float32; only
+Tensor with Tensor promotes. An op that computes turns integers and booleans into float32; one that only moves elements,
+such as `reshape`, keeps them as they are (`@op(keeps_dtype=True)`).
 
 One rule for memory. Raw arrays are copied: a VJP may keep them, and the caller may write them.
 """
@@ -13,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.ma import MaskedArray
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from minigrad.tensors.modes import in_module
@@ -39,14 +42,28 @@ class Constant(NamedTuple):
 
 def array_for_tensor(data: Any, dtype: DTypeLike | None) -> Array:
     """A read-only copy of `data`, for `Tensor(data)`."""
-    _no_tensors_inside(data)
+    _check_raw(data)
     array = np.array(data._data if isinstance(data, Storage) else data, dtype=dtype)
     if dtype is None and not isinstance(data, (np.ndarray, np.generic, Storage)) and array.dtype.kind in "iuf":
         array = array.astype(np.float32)
     if array.dtype.kind not in "iufb":
         raise TypeError(f"a Tensor holds floats, integers or booleans, not {array.dtype}")
+    check_float(array.dtype)
     array.flags.writeable = False
     return array
+
+
+def check_float(dtype: np.dtype[Any]) -> None:
+    """Raise TypeError for a floating dtype that is not one of the two."""
+    if dtype.kind == "f" and dtype not in (FLOAT32, FLOAT64):
+        swapped = "" if dtype.isnative else " in foreign byte order"
+        raise TypeError(f"floats are float32 or float64, not {dtype.name}{swapped}: use .astype(np.float32)")
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise ValueError unless `value` is an integer of at least `least`."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
 
 
 # --- the arguments of an op -------------------------------------------------------------------------------------------
@@ -55,11 +72,19 @@ def array_for_tensor(data: Any, dtype: DTypeLike | None) -> Array:
 class Signature:
     """What the signature of an op says: which of its arguments are arrays, and which of those are indices."""
 
-    def __init__(self, name: str, f: Callable[..., Any], indices: tuple[str, ...]) -> None:
+    def __init__(self, name: str, f: Callable[..., Any], indices: tuple[str, ...], keeps_dtype: bool) -> None:
         parameters = inspect.signature(f).parameters.values()
-        self.name = name
+        self.name, self.keeps_dtype = name, keeps_dtype
         self.defaults = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        for parameter, default in self.defaults:
+            if isinstance(default, (int, str, tuple)):
+                raise TypeError(
+                    f"the op {name} would take {parameter}={default!r} for an array: put a `*` before it, "
+                    f"as in {name}(x, *, {parameter}={default!r})"
+                )
         self.n = len(self.defaults)
+        self.keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self.open = any(p.kind is p.VAR_KEYWORD for p in parameters)
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # concat(*parts)
         self.is_index = [name in indices for name, _ in self.defaults]
         self.has_indices = any(self.is_index)
@@ -67,16 +92,32 @@ class Signature:
     def complete(self, args: tuple[Any, ...], static: dict[str, Any]) -> tuple[Any, ...]:
         """All arrays in order, those too that were given by keyword or left out: linear(x, weight) has no bias."""
         given, wanted = len(args), self.n
-        if given == wanted or (given > wanted and self.variadic):
+        if given == wanted and not static:
             return args
-        if given > wanted:
+        if given < wanted:
+            missing = self.defaults[given:]
+            for name, default in missing:
+                if name not in static and default is inspect.Parameter.empty:
+                    raise TypeError(f"{self.name} needs {name}")
+            args += tuple([static.pop(name, default) for name, default in missing])
+        elif given > wanted and not self.variadic:
             names = ", ".join(name for name, _ in self.defaults)
-            raise TypeError(f"{self.name} takes {wanted} arrays ({names}), got {given}")
-        missing = self.defaults[given:]
-        for name, default in missing:
-            if name not in static and default is inspect.Parameter.empty:
-                raise TypeError(f"{self.name} needs {name}")
-        return args + tuple([static.pop(name, default) for name, default in missing])
+            arrays = "1 array" if wanted == 1 else f"{wanted} arrays"
+            by_name = ", ".join(f"{name}=..." for name in sorted(self.keywords))
+            way_out = f"; give by name what is not an array: {by_name}" if by_name else ""
+            raise TypeError(f"{self.name} takes {arrays} ({names}), got {given}{way_out}")
+        if static and not self.open and not self.keywords.issuperset(static):
+            raise with_context(self._unknown(static), self.name, args)
+        return args
+
+    def _unknown(self, static: dict[str, Any]) -> TypeError:
+        """The error for a keyword that the op does not have."""
+        key = next(key for key in static if key not in self.keywords)
+        if any(key == name for name, _ in self.defaults):
+            return TypeError(f"{key!r} is given twice")
+        theirs = {"dim": "axis", "keepdim": "keepdims"}.get(key)
+        meant = f"; what PyTorch calls {key} is {theirs} here" if theirs in self.keywords else ""
+        return TypeError(f"no keyword {key!r}: it has {', '.join(sorted(self.keywords)) or 'none'}{meant}")
 
     def arrays(self, args: tuple[Any, ...]) -> list[Any]:
         """The arrays that the op computes with; None for what was left out."""
@@ -85,9 +126,14 @@ class Signature:
             if len(arrays) == len(args) and _one_float_dtype(arrays):  # nearly always
                 return arrays
         like = _dtype_of_tensors(args)
+        if not self.keeps_dtype and like is not None and like.kind != "f":
+            like = FLOAT32
         if self.variadic or not self.has_indices:
-            return [_array(a, like) for a in args]
-        return [_array(a, like, index) for a, index in zip(args, self.is_index, strict=True)]
+            return [_array(a, like, self.keeps_dtype) for a in args]
+        return [
+            _index(a) if index else _array(a, like, self.keeps_dtype)
+            for a, index in zip(args, self.is_index, strict=True)
+        ]
 
 
 def _one_float_dtype(arrays: list[Array]) -> bool:
@@ -118,59 +164,78 @@ def _dtype_of_tensors(args: Sequence[Any]) -> np.dtype[Any] | None:
     return like
 
 
-def _array(a: Any, like: np.dtype[Any] | None, index: bool = False) -> Array | None:
+def _array(a: Any, like: np.dtype[Any] | None, keeps_dtype: bool) -> Array | None:
     if isinstance(a, Storage):
         array = a._data
-        if array.dtype.kind == "f" and not index:
+        if array.dtype.kind == "f":
             return array.astype(like, copy=False)
     elif a is None:
         return None
     else:
-        _no_tensors_inside(a)
+        _check_raw(a)
         whole = like is not None and like.kind in "iu" and type(a) is int  # NumPy says if it is too large
         array = np.array(a, dtype=like if whole else None)
     kind = array.dtype.kind
-    if index:
-        if kind not in "iu":
-            raise TypeError(f"indices must be integers, not {array.dtype}: use .astype(int)")
-        return array
     if kind not in "iufb":
         raise TypeError(f"cannot compute with {array.dtype}; Tensors hold floats, integers or booleans")
-    if kind == "b":  # masks and conditions
+    if kind == "b" and keeps_dtype:  # conditions
         return array
     if like is not None and like.kind == "f":
         return array.astype(like, copy=False)
+    if kind != "f" and not keeps_dtype:
+        return array.astype(FLOAT32)
     if isinstance(a, (np.ndarray, np.generic, Storage)) or (like is not None and kind in "iu"):
+        check_float(array.dtype)
         return array
-    return array.astype(np.float32)
+    return array.astype(FLOAT32)
 
 
-def _no_tensors_inside(a: Any) -> None:
+def _index(a: Any) -> Array:
+    _check_raw(a)
+    array = a._data if isinstance(a, Storage) else np.array(a)
+    if array.dtype.kind not in "iu":
+        convert = ".numpy().astype(int)" if isinstance(a, Storage) else ".astype(int)"
+        raise TypeError(f"indices must be integers, not {array.dtype}: use {convert}")
+    return array
+
+
+def _check_raw(a: Any) -> None:
+    """Raise TypeError for what NumPy would convert at a loss: its masked arrays, and lists with Tensors inside."""
+    if isinstance(a, MaskedArray):
+        raise TypeError("a masked array would lose its mask: use .filled(number), and pass the mask to the op")
     if isinstance(a, (list, tuple)):
         for item in a:
             if isinstance(item, Storage):
                 raise TypeError(
                     "a list of Tensors would cut them off from their graph: join them by stack([...]) or concat([...])"
                 )
-            _no_tensors_inside(item)
+            _check_raw(item)
 
 
 # --- static arguments -------------------------------------------------------------------------------------------------
 
 
-def own(static: dict[str, Any]) -> dict[str, Any]:
+def own(op: str, static: dict[str, Any]) -> dict[str, Any]:
     """Static arguments that nobody else can write: VJPs keep masks and index arrays."""
-    return {key: value if type(value) in _PLAIN else _owned(value) for key, value in static.items()}
+    return {key: value if type(value) in _PLAIN else _owned(value, op, key) for key, value in static.items()}
 
 
-def _owned(value: Any) -> Any:
+def _owned(value: Any, op: str, key: str) -> Any:
+    if isinstance(value, Storage) and value.node is not None:
+        raise TypeError(
+            f"{in_module()}{op} takes {key} as a constant, and this Tensor would silently get no gradient: "
+            f"pass {key}=t.detach(), or write the formula in ops that take Tensors"
+        )
     if isinstance(value, (Storage, np.ndarray)):
-        return np.array(value)
+        array = np.array(value)
+        return array if array.ndim else array.item()  # like a NumPy scalar
     if isinstance(value, np.generic):
         return value.item()  # a Python number does not widen float32, np.float64(2) would
     if isinstance(value, list):
-        return [_owned(item) for item in value]
-    return tuple(_owned(item) for item in value) if type(value) is tuple else value
+        return [item if type(item) in _PLAIN else _owned(item, op, key) for item in value]
+    if type(value) is tuple:
+        return tuple([item if type(item) in _PLAIN else _owned(item, op, key) for item in value])
+    return value
 
 
 def describe(static: dict[str, Any]) -> dict[str, Any]:
@@ -243,6 +308,17 @@ def one_vjp(name: str, vjps: Any, inputs: list[Any], n_needed: int) -> Callable[
         return lambda grad_y: [vjp(grad_y) for vjp in vjps]
     needed = [vjp if hasattr(i, "vjp") else None for vjp, i in zip(vjps, inputs, strict=True)]
     return lambda grad_y: [None if vjp is None else vjp(grad_y) for vjp in needed]
+
+
+def explain_vjp(error: Exception, node: Node) -> None:
+    """Add op and module to an error of one step of backward; raise a TypeError where a VJP returned no array."""
+    where = f"in the backward pass of {node.op}{' in ' + node.scope if node.scope else ''}"
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    if isinstance(error, AttributeError) and at is not None and at.tb_frame.f_code.co_name == "unbroadcast":
+        raise TypeError(f"{where}: a VJP returned {error.obj!r}, not an array in the shape of its input") from None
+    error.add_note(where)
 
 
 def start_of_backward(t: Storage, grad: ArrayLike | None) -> Array:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from numpy.typing import NDArray
 
@@ -27,18 +29,52 @@ class _State(threading.local):
 state = _State()  # each thread has its own
 
 
-class no_grad(contextlib.ContextDecorator):
-    """`with no_grad():` (or `@no_grad()`): compute without remembering how; cheaper where nothing will be trained."""
+class no_grad:
+    """`with no_grad():` or `@no_grad`: compute without remembering how; cheaper where nothing will be trained."""
+
+    def __new__(cls, f: Any = None) -> Self:
+        made = super().__new__(cls)
+        return made if f is None else made(f)  # type: ignore[return-value]  # `@no_grad` without parentheses
 
     def __enter__(self) -> None:
-        self.before = [*getattr(self, "before", []), state.recording]
+        entered = self.__dict__.setdefault("entered", threading.local())  # one object may serve several threads
+        entered.before = [*getattr(entered, "before", []), state.recording]
         state.recording = False
 
     def __exit__(self, *exception: object) -> None:
-        state.recording = self.before.pop()
+        state.recording = self.entered.before.pop()  # type: ignore[attr-defined]
 
-    def _recreate_cm(self) -> no_grad:  # a decorated function may run in several threads at once
-        return no_grad()
+    def __call__(self, f: Callable[P, R]) -> Callable[P, R]:
+        if inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f):
+            raise TypeError(f"no_grad cannot decorate {f.__name__}, which is async: write `with no_grad():` inside")
+
+        @functools.wraps(f)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            with no_grad():
+                return f(*args, **kwargs)
+
+        return _each_step(f) if inspect.isgeneratorfunction(f) else run
+
+
+def _each_step(f: Callable[P, Any]) -> Callable[P, Any]:
+    """A generator whose own code runs under no_grad, and not what its caller does between two values."""
+
+    @functools.wraps(f)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+        generator = f(*args, **kwargs)
+        resume, value = generator.send, None
+        while True:
+            try:
+                with no_grad():
+                    produced = resume(value)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            try:
+                resume, value = generator.send, (yield produced)
+            except BaseException as error:  # the caller's throw() or close()
+                resume, value = generator.throw, error
+
+    return run
 
 
 def in_scope(name: str, f: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minigrad.tensors import hints
 from minigrad.tensors.storage import Storage
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Operators:
 
     def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
         """Reverse the axes, or put them in the order given: `t.transpose(0, 2, 1)`."""
-        return OPS["transpose"](self, axes=(axes[0] if len(axes) == 1 else axes) or None)
+        return OPS["transpose"](self, axes=axes[0] if len(axes) == 1 else axes or None)
 
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         return OPS["swapaxes"](self, axis1=axis1, axis2=axis2)
@@ -180,6 +181,9 @@ class Operators:
     def T(self) -> Tensor:
         """All axes reversed; of a batch of matrices you probably want `.mT`."""
         return OPS["transpose"](self, axes=None)
+
+    def __dir__(self) -> list[str]:
+        return sorted(set(super().__dir__()) - hints.IN_TENSOR.keys())
 
     # --- NumPy's functions on a Tensor --------------------------------------------------------
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
@@ -214,3 +218,17 @@ class Operators:
             f"np.{name} does not know how to differentiate a Tensor: use {ours}, "
             f"or take t.numpy() first if you need no gradient"
         )
+
+
+class _NotHere:
+    """A name that is not an attribute of Tensors. (A `__getattr__` would make every attribute slower to read.)"""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, tensor: object, cls: type) -> Any:
+        raise hints.missing("a Tensor", self.name, hints.IN_TENSOR, ())
+
+
+for _name in hints.IN_TENSOR:
+    setattr(Operators, _name, _NotHere(_name))

@@ -68,10 +68,7 @@ class Storage:
             raise ValueError(f"this Tensor was computed by {self.node.op}; only a leaf's data can be set")
         if self.memory_of is not None:
             raise ValueError("this Tensor shows the memory of a leaf: set the leaf's data, or take a copy, Tensor(t)")
-        array = np.asarray(values)
-        if array.shape != self.shape:
-            raise ValueError(f"data of shape {array.shape} does not fit a Tensor of shape {self.shape}")
-        array = array.astype(self.dtype)
+        array = self._fitting(values, "data").astype(self.dtype)
         if self.leaf is None:  # a constant: what was computed from it keeps the old array
             self._data = array
         else:
@@ -94,12 +91,20 @@ class Storage:
     def grad(self, value: ArrayLike | None) -> None:
         if self.leaf is None or (self.node is not None and self.node.op is not None):
             raise RuntimeError("only a leaf with requires_grad=True has a gradient to set")
-        array = None if value is None else np.asarray(value)
-        if array is not None and array.shape != self.shape:
-            raise ValueError(f"a gradient of shape {array.shape} does not fit a Tensor of shape {self.shape}")
+        array = None if value is None else self._fitting(value, "a gradient")
         self.leaf.grad = None
         if array is not None:
             self.leaf.accumulate(array)
+
+    def _fitting(self, values: ArrayLike, what: str) -> Array:
+        """The values as an array, if they are numbers, one for each element."""
+        array = np.asarray(values)
+        if array.dtype.kind not in "iufb" or isinstance(values, np.ma.MaskedArray):
+            kind = "a masked array" if isinstance(values, np.ma.MaskedArray) else array.dtype
+            raise TypeError(f"{what} must be floats, integers or booleans, not {kind}")
+        if array.shape != self.shape:
+            raise ValueError(f"{what} of shape {array.shape} does not fit a Tensor of shape {self.shape}")
+        return array
 
     @property
     def name(self) -> str | None:

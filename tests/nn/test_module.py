@@ -85,6 +85,44 @@ def test_what_is_appended_to_a_list_is_found_and_gets_its_name(rng):
         model.layers[0](Tensor(np.ones((1, 3))))
 
 
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        (lambda linear: {"a.b": linear(), "a": {"b": linear()}}, r"'a\.b' cannot name a Module or a Parameter"),
+        (lambda linear: [{"a.b": [linear()]}], r"'a\.b' cannot name"),
+        (lambda linear: {1: linear(), "1": linear()}, "two keys .* are both called 1"),
+    ],
+)
+def test_names_that_could_collide_are_refused_when_they_are_made(rng, what, says):
+    module = Module()
+    with pytest.raises(ValueError, match=says):
+        module.parts = what(lambda: Linear(1, 1, rng=rng))
+    with pytest.raises(ValueError, match="cannot name"):
+        setattr(module, "a.b", Linear(1, 1, rng=rng))
+
+    module = Module()
+    module.parts = []
+    module.parts.append(what(lambda: Linear(1, 1, rng=rng)))
+    with pytest.raises(ValueError, match=says):
+        module.state_dict()
+
+
+def test_keys_of_what_holds_no_parameters_are_free():
+    module = Module()
+    module.rates = {"a.b": 0.1, 1: 2, "1": 3}
+    assert module.state_dict() == {}
+
+
+def test_a_frozen_parameter_in_a_list_survives_a_deep_copy():
+    module = Module()
+    module.parts = [Parameter([1.0, 2.0], requires_grad=False)]
+    twin = copy.deepcopy(module)
+    assert not twin.parts[0].requires_grad and twin.parts[0].name == "parts.0"
+    twin.parts[0].requires_grad = True
+    twin.parts[0].data = [3.0, 4.0]
+    np.testing.assert_array_equal(module.parts[0].data, [1, 2])
+
+
 def test_ops_run_in_the_scope_of_their_module(rng):
     class Scopes(Observer):
         def __init__(self):

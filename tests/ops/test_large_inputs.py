@@ -71,6 +71,15 @@ def test_huge_inputs_make_no_nan_in_activations(name):
     assert np.isfinite(y).all() and np.isfinite(grad).all()
 
 
+@pytest.mark.parametrize("name", ["softmax", "sparsemax", "entmax15"])
+@pytest.mark.parametrize("n", [1000, 30_000])
+def test_weights_of_many_scores_sum_to_1(name, n):
+    for x in (np.append(np.full(n, 0.3), 0.9), np.random.default_rng(0).random(n)):
+        y = getattr(minigrad, name)(x.astype(np.float32)).data
+        assert y.dtype == np.float32
+        assert abs(y.sum(dtype=np.float64) - 1) < 1e-5
+
+
 def test_far_apart_scores_round_to_one_hot_and_keep_exact_logarithms():
     x = np.array([0.0, 1e30, -1e30], np.float32)
     np.testing.assert_array_equal(minigrad.softmax(x).data, [0, 1, 0])

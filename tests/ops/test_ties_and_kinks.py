@@ -127,3 +127,82 @@ def test_where_gives_the_side_not_chosen_exactly_nothing():
     )
     np.testing.assert_array_equal(grad_a, [INF, 0])
     np.testing.assert_array_equal(grad_b, [0, NAN])
+
+
+# --- infinities and nan ------------------------------------------------------------------------------------------
+
+
+def test_the_gradient_of_an_extreme_goes_to_its_nan():
+    for name in ("maximum", "minimum"):
+        y, grad_a, grad_b = pulled(getattr(minigrad, name), [NAN, 1.0, NAN], [1.0, NAN, NAN], cotangent=[2.0, 4.0, 6.0])
+        np.testing.assert_array_equal(y, NAN)
+        np.testing.assert_array_equal(grad_a, [2, 0, 3])
+        np.testing.assert_array_equal(grad_b, [0, 4, 3])
+    for name in ("max", "min"):
+        y, grad = pulled(lambda x, name=name: getattr(x, name)(axis=1), [[1.0, NAN, 2.0], [NAN, 0.0, NAN]], cotangent=4)
+        np.testing.assert_array_equal(y, NAN)
+        np.testing.assert_array_equal(grad, [[0, 4, 0], [2, 0, 2]])
+
+
+def test_logsumexp_of_infinity_is_infinity():
+    y = minigrad.logsumexp(np.array([[INF, 0.0], [INF, INF], [-INF, INF], [-INF, -INF], [NAN, INF]])).data
+    np.testing.assert_array_equal(y, [INF, INF, INF, -INF, NAN])
+
+
+@pytest.mark.parametrize("name", sorted(MAPS.keys() - {"uniform"}))
+def test_one_nan_makes_all_weights_of_its_row_nan(name):
+    x = [[1.0, NAN, 2.0], [1.0, 3.0, 2.0]]
+    with np.errstate(invalid="ignore"):
+        y, grad = pulled(MAPS[name], x, cotangent=[[1.0, 2.0, 3.0]] * 2)
+    assert np.isnan(y[0]).all() and np.isfinite(y[1]).all() and np.isfinite(grad[1]).all()
+    assert np.isnan(grad[0]).all() or name == "hardmax"
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "top_k_softmax", "sparsemax", "entmax15"])
+def test_infinity_counts_as_nan_where_differences_to_the_largest_score_matter(name):
+    with np.errstate(invalid="ignore"):
+        y, grad = pulled(getattr(minigrad, name), [1.0, INF, 2.0], cotangent=[1.0, 2.0, 3.0])
+    assert np.isnan(y).all() and np.isnan(grad).all()
+
+
+@pytest.mark.usefixtures("kernel_and_page")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gelu_reaches_its_limits(dtype):
+    largest = np.finfo(dtype).max
+    x = np.array([2e37, -2e37, largest, -largest, INF, -INF, NAN], dtype)
+    y, grad = pulled(minigrad.gelu, x, cotangent=1)
+    np.testing.assert_array_equal(y, np.array([2e37, 0, largest, 0, INF, 0, NAN], dtype))
+    np.testing.assert_array_equal(grad, [1, 0, 1, 0, 1, 0, NAN])
+
+
+@pytest.mark.usefixtures("kernel_and_page")
+@pytest.mark.parametrize(("n", "d_in", "d_out"), [(2, 0, 3), (2, 3, 0), (0, 2, 3), (0, 0, 0)])
+def test_linear_of_width_0_has_gradients(n, d_in, d_out):
+    x, weight, bias = np.ones((n, 4, d_in)), np.ones((d_in, d_out)), np.full(d_out, 5.0)
+    y, grad_x, grad_weight, grad_bias = pulled(minigrad.linear, x, weight, bias, cotangent=1)
+    np.testing.assert_array_equal(y, np.full((n, 4, d_out), d_in + 5.0))
+    np.testing.assert_array_equal(grad_x, np.full(x.shape, float(d_out)))
+    np.testing.assert_array_equal(grad_weight, np.full(weight.shape, n * 4.0))
+    np.testing.assert_array_equal(grad_bias, np.full(bias.shape, n * 4.0))
+
+
+# --- axes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_number_has_one_axis_to_sum_over_as_in_numpy():
+    for name in ("sum", "max", "min"):
+        for axis in (0, -1, (), None):
+            y, grad = pulled(lambda x, name=name, axis=axis: getattr(x, name)(axis=axis), 3.0, cotangent=2.0)
+            assert y.shape == grad.shape == () and y == 3 and grad == 2
+
+
+def test_transpose_wants_all_axes_as_numpy_does():
+    with pytest.raises(ValueError, match=r"transpose of shape \(3, 4\): axes don't match array"):
+        minigrad.Tensor(np.ones((3, 4))).transpose(0)
+
+
+@pytest.mark.parametrize("axis", [None, (0, 1), (0,)])
+@pytest.mark.parametrize("name", ["hardmax", "top_k_softmax", "sparsemax", "entmax15", "straight_through"])
+def test_normalizers_that_sort_say_that_they_take_one_axis(name, axis):
+    with pytest.raises(TypeError, match=rf"{name} of shape \(2, 3\): works along one axis, an integer, not axis="):
+        getattr(minigrad, name)(np.ones((2, 3)), axis=axis)

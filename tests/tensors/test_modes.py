@@ -48,6 +48,89 @@ def test_no_grad_decorates_functions_also_recursive_ones():
     assert (x * 2).node is not None
 
 
+def test_no_grad_decorates_without_parentheses_and_methods_too():
+    x = leaf([1.0])
+
+    class Model:
+        @no_grad
+        def predict(self, factor, *, plus=0.0):
+            """x, scaled."""
+            return x * factor + plus
+
+    y = Model().predict(2, plus=1.0)
+    assert y.node is None and y.item() == 3 and Model.predict.__doc__ == "x, scaled."
+    assert (x * 2).node is not None
+
+
+@pytest.mark.parametrize("decorate", [no_grad, no_grad()])
+def test_a_decorated_generator_computes_under_no_grad_and_its_caller_does_not(decorate):
+    x = leaf([1.0])
+    log = []
+
+    @decorate
+    def steps():
+        try:
+            log.append((yield x * 2))
+            try:
+                yield x * 3
+            except KeyError:
+                log.append((x * 4).node)
+            yield x * 5
+            return "end"
+        finally:
+            log.append((x * 6).node)
+
+    def all_steps():
+        log.append((yield from steps()))
+
+    generator = all_steps()
+    assert next(generator).node is None
+    assert (x * 2).node is not None
+    assert generator.send("sent").item() == 3
+    assert generator.throw(KeyError()).node is None
+    assert (x * 2).node is not None
+    assert list(generator) == [] and log == ["sent", None, None, "end"]
+
+    log.clear()
+    stopped = steps()
+    next(stopped)
+    stopped.close()
+    assert log == [None] and (x * 2).node is not None
+
+
+def test_no_grad_does_not_pretend_to_decorate_async_functions():
+    async def f(): ...
+
+    async def g():
+        yield
+
+    for function in (f, g):
+        with pytest.raises(TypeError, match=r"no_grad cannot decorate ., which is async"):
+            no_grad(function)
+
+
+def test_one_no_grad_object_can_serve_two_threads():
+    shared, x = no_grad(), leaf([1.0])
+    first_is_in, first_may_leave = threading.Event(), threading.Event()
+
+    def first():
+        with shared:
+            first_is_in.set()
+            assert first_may_leave.wait(60)
+        return (x * 2).node is not None
+
+    seen = []
+    other = threading.Thread(target=lambda: seen.append(first()))
+    with no_grad():
+        other.start()
+        assert first_is_in.wait(60)
+        with shared:
+            first_may_leave.set()
+            other.join()
+        assert (x * 2).node is None
+    assert seen == [True] and (x * 2).node is not None
+
+
 def test_leaves_made_under_no_grad_are_leaves():
     with no_grad():
         x = leaf([1.0])

@@ -1,0 +1,93 @@
+"""What to write instead of a name that is not here: for readers who come from PyTorch or NumPy, and for misspelt names.
+
+Each hint is code that runs as it stands, with `t` a Tensor; a test runs them all.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+IN_MINIGRAD = {
+    "tensor": "minigrad.Tensor([1.0, 2.0])",
+    "from_numpy": "minigrad.Tensor(np.ones(3))",
+    "zeros": "minigrad.Tensor(np.zeros((2, 3), np.float32))",
+    "ones": "minigrad.Tensor(np.ones((2, 3), np.float32))",
+    "arange": "minigrad.Tensor(np.arange(3))",
+    "randn": "minigrad.Tensor(np.random.default_rng(0).standard_normal((2, 3), np.float32))",
+    "rand": "minigrad.Tensor(np.random.default_rng(0).random((2, 3), np.float32))",
+    "manual_seed": "nn.Linear(2, 3, rng=np.random.default_rng(0))  # what draws numbers is given a generator",
+    "cat": "minigrad.concat([t, t])",
+    "concatenate": "minigrad.concat([t, t])",
+    "mm": "t @ t.mT",
+    "bmm": "t @ t.mT",
+    "permute": "minigrad.transpose(t, axes=(1, 0))",
+    "clamp": "minigrad.clip(t, low=0, high=1)",
+    "std": "minigrad.sqrt(minigrad.var(t, axis=-1))",
+    "viz": "from minigrad import viz",
+}
+IN_NN = {
+    "ReLU": "nn.Sequential(nn.Linear(3, 3), minigrad.relu)  # functions of a Tensor are layers, too",
+    "GELU": "nn.Sequential(nn.Linear(3, 3), minigrad.gelu)",
+    "Tanh": "nn.Sequential(nn.Linear(3, 3), minigrad.tanh)",
+    "Sigmoid": "nn.Sequential(nn.Linear(3, 3), minigrad.sigmoid)",
+    "Softmax": "minigrad.softmax(t, axis=-1)",
+    "CrossEntropyLoss": "minigrad.cross_entropy(t, np.array([0, 1]))",
+    "MSELoss": "((t - 1.0) ** 2).mean()",
+    "ModuleList": "[nn.Linear(2, 2), nn.Linear(2, 2)]  # a Module finds what is in its lists",
+    "ModuleDict": '{"first": nn.Linear(2, 2)}  # a Module finds what is in its dicts',
+    "functional": "minigrad.relu(t)  # the ops are in minigrad itself",
+    "MultiheadAttention": "nn.MultiHeadAttention(4, 2)",
+    "TransformerEncoderLayer": "nn.Block(4, 2)",
+}
+IN_TENSOR = {
+    "view": "t.reshape(3, 2)",
+    "flatten": "t.reshape(-1)",
+    "permute": "t.transpose(1, 0)",
+    "unsqueeze": "t[None]",
+    "expand_dims": "t[None]",
+    "squeeze": "t[0]",
+    "expand": "t.broadcast_to((5, 2, 3))",
+    "t": "t.T",
+    "clone": "t  # a Tensor is never written in place, so it needs no copy",
+    "copy": "t  # a Tensor is never written in place, so it needs no copy",
+    "cuda": "t  # everything runs on the processor",
+    "cpu": "t  # everything runs on the processor",
+    "to": "t  # everything runs on the processor",
+    "astype": "minigrad.Tensor(t.numpy().astype(np.float32))  # a new constant",
+    "float": "minigrad.Tensor(t.numpy().astype(np.float32))  # a new constant",
+    "double": "minigrad.Tensor(t.numpy().astype(np.float64))  # a new constant",
+    "long": "t.numpy().astype(int)  # an array",
+    "tolist": "t.numpy().tolist()",
+    "argmax": "t.numpy().argmax(-1)",
+    "any": "t.numpy().any()",
+    "all": "t.numpy().all()",
+    "numel": "t.size",
+    "dim": "t.ndim",
+    "std": "t.var(axis=-1).sqrt()",
+    "norm": "(t * t).sum().sqrt()",
+    "mm": "t @ t.mT",
+    "dot": "t @ t.mT",
+    "clamp": "t.clip(0, 1)",
+    "masked_fill": "minigrad.where(t.numpy() > 1, 0.0, t)",
+    "gelu": "minigrad.gelu(t)",
+    "log_softmax": "minigrad.log_softmax(t)",
+    "logsumexp": "minigrad.logsumexp(t)",
+    "layer_norm": "minigrad.layer_norm(t)",
+    "maximum": "minigrad.maximum(t, 0)",
+    "minimum": "minigrad.minimum(t, 0)",
+    "where": "minigrad.where(t.numpy() > 1, t, 0.0)",
+    "grad_fn": "t.node",
+    "requires_grad_": "minigrad.Tensor([1.0, 2.0], requires_grad=True)",
+    "zero_grad": "t.grad = None",
+}
+
+
+def missing(where: str, name: str, hints: dict[str, str], known: Iterable[str]) -> AttributeError:
+    """The error for `name`, which `where` does not have, with what was probably meant."""
+    hint = hints.get(name)
+    if hint is None and not name.startswith("_"):
+        hint = next(iter(difflib.get_close_matches(name, [k for k in known if not k.startswith("_")], 1)), None)
+    code, _, why = (hint or "").partition("  # ")
+    meant = f"; did you mean `{code}`?{f' ({why})' if why else ''}" if code else ""
+    return AttributeError(f"{where} has no {name!r}{meant}")
