@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -168,9 +168,9 @@ class GradientReport:
 
 
 class GradientError(AssertionError):
-    """The gradient is not what finite differences say. `.report` has the figures."""
+    """The gradient is not what finite differences say. `.report` has the figures; of one function, a GradientReport."""
 
-    def __init__(self, report: GradientReport) -> None:
+    def __init__(self, report: Any) -> None:
         super().__init__(str(report))
         self.report = report
 
