@@ -172,7 +172,7 @@ class Recording(Observer):
             if max(q.shape[-2], k.shape[-2]) > longest:
                 return None
             known = inspect.signature(again).parameters
-            with _unobserved(), no_grad():
+            with unobserved(), no_grad():
                 result: Tensor = again(q, k, **{key: a for key, a in event.static.items() if key in known})
             return result.data
         last_axis = event.static.get("axis", -1) in (-1, len(node.shape) - 1)
@@ -197,7 +197,7 @@ def _is_normalizer(op: str) -> bool:
 
 
 @contextlib.contextmanager
-def _unobserved() -> Iterator[None]:
+def unobserved() -> Iterator[None]:
     """Let no observer see what runs inside."""
     before, state.observers = state.observers, ()
     try:

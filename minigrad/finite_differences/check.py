@@ -29,6 +29,7 @@ import numpy as np
 
 from minigrad.engine import Tensor
 from minigrad.finite_differences.function import Argument, Function
+from minigrad.finite_differences.parameters import of_parameters
 from minigrad.finite_differences.report import ArgumentCheck, GradientError, GradientReport, Index, Slope, scale_of
 
 EPS = float(np.finfo(np.float64).eps)
@@ -41,6 +42,7 @@ SHRINKS = 0.75  # at h/2 the gap of the one-sided slopes is ½ where f is smooth
 def gradcheck(
     f: Callable[..., Tensor],
     *inputs: Any,
+    parameters: Any = None,
     rng: np.random.Generator | None = None,
     typical_size: float | None = None,
     tolerance: float = 1e-6,
@@ -50,21 +52,28 @@ def gradcheck(
 
         gradcheck(softmax, np.array([4.0, 2.0, 1.0]))
         gradcheck(lambda x, w: gelu(x @ w), x, w)
+        gradcheck(lambda: cross_entropy(model(ids), targets), parameters=model)
 
     Arguments:
         f: takes Tensors and returns one. It must give the same output each time: dropout needs a fresh generator for
             each call, `lambda x: dropout(x, p=0.5, rng=np.random.default_rng(0))`.
         inputs: what f takes: arrays, lists (of floats, as for `Tensor`) or Tensors. Integer and boolean arrays, and
             None, are handed to f as they are.
+        parameters: a Module, or anything with `named_parameters()`, that f uses. Those that require a gradient are
+            checked as if they were f's first arguments. f runs twice for each number: take a small model.
         rng: draws the random u; left out, the same u each time.
         typical_size: how large the inputs typically are, which sets the step h; left out, the root mean square of
             each argument.
         tolerance: the relative error that passes.
         raise_error: False returns the report of a failure instead of raising it.
 
-    Returns the report. Raises GradientError, an AssertionError, unless the verdict is "ok"; ValueError where the inputs
-    or f(inputs) contain nan; TypeError where nothing can be differentiated.
+    Returns the report. Raises GradientError, an AssertionError, unless the verdict is "ok" (an argument that f never
+    uses is "unused"); ValueError where the inputs or f(inputs) contain nan; TypeError where nothing can be
+    differentiated.
     """
+    if parameters is not None:
+        f, values = of_parameters(f, parameters)
+        inputs = (*values, *inputs)
     function = Function(f, inputs)
     if function.is_deterministic():
         # u is random. With u = 1 a softmax always sums to 1, its gradient is 0, and a wrong VJP that returns 0 passes.

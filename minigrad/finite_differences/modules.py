@@ -1,7 +1,6 @@
 """Whole modules checked against finite differences: all that happens between a parameter and the output, at once.
 
-gradcheck moves the arguments of a function, and a module's parameters are not among its arguments. `with_parameters`
-makes them arguments: for each call it puts the given Tensors in the parameters' places.
+`with_parameters` makes the parameters arguments, which gradcheck can move; see parameters.py for how.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine import Array, Tensor
+from minigrad.finite_differences.parameters import of_parameters
 
 
 @dataclass(frozen=True)
@@ -43,26 +43,5 @@ def with_parameters(module: Any) -> tuple[Callable[..., Tensor], list[Tensor]]:
     factor forgotten there makes no difference. After each call the module has its own parameters back.
     """
     rng = np.random.default_rng(1)
-    parameters = dict(module.named_parameters())
-    values = [Tensor(rng.normal(size=parameter.shape), name=name) for name, parameter in parameters.items()]
-    places = [  # a shared parameter has several
-        [(holder, name) for holder in module.modules() for name, value in vars(holder).items() if value is parameter]
-        for parameter in parameters.values()
-    ]
-    assert all(places), "a parameter in a list or dict cannot be replaced by setattr"
-
-    def put(tensors: Any) -> None:
-        for tensor, places_of_one in zip(tensors, places, strict=True):
-            for holder, attribute in places_of_one:
-                setattr(holder, attribute, tensor)
-
-    def f(*arguments: Tensor) -> Tensor:
-        put(arguments[: len(places)])
-        try:
-            y: Tensor = module(*arguments[len(places) :])
-        finally:
-            put(parameters.values())
-        return y
-
-    f.__name__ = type(module).__name__
-    return f, values
+    f, own = of_parameters(module, module)
+    return f, [Tensor(rng.normal(size=parameter.shape), name=parameter.name) for parameter in own]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from minigrad.engine import Array
 from minigrad.finite_differences.function import Argument
 
 Index = tuple[int, ...]
-Verdict = Literal["ok", "wrong gradient", "kink", "lost in rounding", "not deterministic"]
+Verdict = Literal["ok", "wrong gradient", "unused", "kink", "lost in rounding", "not deterministic"]
 
 
 class Slope(NamedTuple):
@@ -47,6 +47,7 @@ class ArgumentCheck:
     wrong: tuple[Index, ...]  # where they disagree; the worst first
     kinks: tuple[Index, ...]  # where there is no derivative
     zero: bool  # both gradients are 0, up to rounding
+    unused: bool  # f never took this argument, and its output does not move with it
     lost: bool  # rounding in f is so large that a wrong gradient could not be told from a right one
     index: Index  # the element that the three fields below are about: the worst, or the first kink
     by_vjp: float
@@ -88,6 +89,7 @@ class ArgumentCheck:
             wrong=tuple(wrong),
             kinks=tuple(kinks),
             zero=zero,
+            unused=not argument.in_graph and not by_differences.any(),
             lost=lost,
             index=index,
             by_vjp=float(by_vjp[index]) if x.size else math.nan,
@@ -99,6 +101,11 @@ class ArgumentCheck:
         who = f"argument {self.position}{f', {self.name}' if self.name else ''} of shape {self.shape}"
         if 0 in self.shape:
             return f"{who}: empty, nothing to compare"
+        if self.unused:
+            return (
+                f"{who}: f never used it, so nothing was tested. Does f take the numbers from elsewhere? "
+                f"A model's own parameters are checked by gradcheck(f, parameters=model)"
+            )
         if self.wrong:
             ratio = f"{self.by_vjp / self.by_differences + 0.0:.6g}" if self.by_differences else "inf"
             return (
@@ -138,6 +145,8 @@ class GradientReport:
         if any(check.wrong for check in checks):
             note = "declared an estimator, whose gradient differs on purpose" if estimator else ""
             return cls(function, "wrong gradient", tuple(checks), note)
+        if any(check.unused for check in checks):
+            return cls(function, "unused", tuple(checks))
         if any(check.kinks for check in checks):
             return cls(function, "kink", tuple(checks))
         if any(check.lost for check in checks):
@@ -159,9 +168,9 @@ class GradientReport:
 
 
 class GradientError(AssertionError):
-    """The gradient is not what finite differences say. `.report` has the figures."""
+    """The gradient is not what finite differences say. `.report` has the figures; of one function, a GradientReport."""
 
-    def __init__(self, report: GradientReport) -> None:
+    def __init__(self, report: Any) -> None:
         super().__init__(str(report))
         self.report = report
 

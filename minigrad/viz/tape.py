@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from minigrad.debug.check_vjps import TapeReport, check
 from minigrad.debug.diagnose import Explanation, explain
 from minigrad.debug.recording import Recording
 from minigrad.engine import Tensor
@@ -18,6 +19,10 @@ class Tape(Recording):
         """Why the gradient of `parameter` is what it is: see `diagnose.explain_grad`."""
         return explain(self, parameter)
 
+    def check(self, *, most: int = 32, raise_error: bool = True) -> TapeReport:
+        """Whether every op's VJP is right, by finite differences at the recorded values: see `debug.check_vjps`."""
+        return check(self, most=most, raise_error=raise_error)
+
 
 @contextlib.contextmanager
 def record() -> Iterator[Tape]:
@@ -29,6 +34,7 @@ def record() -> Iterator[Tape]:
     viz.graph(loss, tape=tape)         # a picture with numbers
     viz.page(tape, "walk.html")        # a page to walk through
     print(tape.explain(parameter))     # a paragraph about one gradient
+    print(tape.check())                # every op's VJP against finite differences
     """
     tape = Tape()
     with watch(tape):

@@ -8,11 +8,13 @@ import pytest
 from classic_mistakes import MISTAKES, X, softmax_right_only_for_a_constant_gradient
 
 import minigrad
+from minigrad import nn
 from minigrad.engine import Tensor, as_op
 from minigrad.finite_differences import GradientError, gradcheck
 from minigrad.tensors.modes import no_grad
 
 rng = np.random.default_rng(1)
+TARGETS = np.array([1, 0, 1])
 
 
 def report_of(f, *inputs, **how):
@@ -160,6 +162,62 @@ def test_a_gradient_cut_off_is_wrong():
             gradcheck(f, X)
     with no_grad(), pytest.raises(GradientError, match="no_grad"):
         gradcheck(minigrad.exp, X)
+
+
+# --- what f never used, and what a model keeps to itself ---------------------------------------------------------
+
+
+def test_an_argument_that_f_never_used_does_not_pass():
+    """The gradient is 0 by both ways, and nothing was tested: most likely the model's own weight was meant."""
+    layer = nn.Linear(4, 2)
+    report = report_of(lambda w: minigrad.cross_entropy(layer(X), TARGETS), layer.weight)
+    assert report.verdict == "unused" and not report.ok
+    with pytest.raises(GradientError, match=r"gradcheck\(f, parameters=model\)"):
+        gradcheck(lambda x, w: minigrad.exp(x), X, X)
+    assert [a.unused for a in report_of(lambda x, w: minigrad.exp(x), X, X).arguments] == [False, True]
+
+
+def test_an_argument_whose_gradient_is_0_by_rule_is_not_unused():
+    for f in (minigrad.uniform, minigrad.hardmax, lambda x: minigrad.where(x, 1.0, X)):
+        assert gradcheck(f, X).ok
+
+
+def test_a_wrong_gradient_counts_more_than_an_unused_argument():
+    assert report_of(lambda x, w: MISTAKES[0][0](x), X, X).verdict == "wrong gradient"
+
+
+def test_a_models_own_parameters_are_checked():
+    model = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2))
+    before, numbers = dict(model.named_parameters()), model.state_dict()
+    report = gradcheck(lambda: minigrad.cross_entropy(model(X), TARGETS), parameters=model)
+    assert [a.name for a in report.arguments] == list(before)
+    assert not any(a.zero for a in report.arguments)
+    for name, parameter in model.named_parameters():
+        assert parameter is before[name] and parameter.grad is None and parameter.dtype == np.float32
+        np.testing.assert_array_equal(parameter.data, numbers[name])
+
+
+def test_a_wrong_vjp_in_a_model_shows_at_its_parameters():
+    layer, f = nn.Linear(4, 2), MISTAKES[0][0]
+    report = report_of(lambda x: f(layer(x)), X, parameters=layer)
+    assert [(a.name, bool(a.wrong)) for a in report.arguments] == [("weight", True), ("bias", True), ("", True)]
+    with pytest.raises(GradientError, match="argument 1, bias of shape"):
+        gradcheck(lambda x: f(layer(x)), X, parameters=layer)
+
+
+def test_parameters_come_from_anything_that_names_them_and_only_those_that_require_a_gradient():
+    class Model:
+        layers = (Tensor([0.5, 2.0], requires_grad=True), Tensor([3.0, 1.0]))
+
+        def named_parameters(self):
+            return [(f"layers.{i}", layer) for i, layer in enumerate(self.layers)]
+
+    model = Model()
+    report = gradcheck(lambda: minigrad.exp(model.layers[0] * model.layers[1]), parameters=model)
+    assert [a.name for a in report.arguments] == ["layers.0"]
+    with pytest.raises(ZeroDivisionError):
+        gradcheck(lambda: 1 / 0, parameters=model)
+    assert model.layers[0].dtype == np.float32 and model.layers[0].requires_grad
 
 
 # --- kinks -------------------------------------------------------------------------------------------------------
