@@ -273,9 +273,10 @@ class GPT(Module):
         """
         if not temperature > 0:
             raise ValueError(f"generate needs a temperature above 0, not {temperature}; for the likeliest use top_k=1")
-        if top_k is not None:
-            check_count("generate: top_k", top_k)
-        check_count("generate: n, how many ids to append,", n, least=0)
+        if top_k is not None and not (isinstance(top_k, (int, np.integer)) and top_k >= 1):
+            raise ValueError(f"generate needs a top_k of at least 1, an integer (or None for all), not {top_k}")
+        if not (isinstance(n, (int, np.integer)) and n >= 0):
+            raise ValueError(f"generate cannot append {n} ids")
         rng = rng or np.random.default_rng()
         ids = np.array(prompt)
         if ids.ndim and ids.size == 0:

@@ -127,8 +127,10 @@ def test_generate_leaves_the_model_as_it_was(rng):
     [
         ({"temperature": 0.0}, "temperature above 0, not 0"),
         ({"temperature": math.nan}, "temperature above 0, not nan"),
-        ({"top_k": 0}, "generate: top_k must be an integer of at least 1, not 0"),
-        ({"n": -1}, "how many ids to append, must be an integer of at least 0, not -1"),
+        ({"top_k": 0}, "a top_k of at least 1, an integer .*, not 0"),
+        ({"top_k": 2.0}, "a top_k of at least 1, an integer .*, not 2.0"),
+        ({"n": 1.5}, "cannot append 1.5 ids"),
+        ({"n": -1}, "cannot append -1 ids"),
         ({"prompt": []}, "prompt of at least one id"),
     ],
 )

@@ -49,12 +49,6 @@ COUNTS = {
     "row": (lambda n: nn.Embedding(2, n), [0, -1, 2.5], "Embedding: d .* of at least 1"),
     "features": (nn.LayerNorm, [0, 2.5], "LayerNorm: d .* of at least 1"),
     "states": (lambda n: nn.GRU(2, n), [0, 2.5], "GRU: d .* of at least 1"),
-    "top_k": (lambda n: gpt().generate([1], 2, top_k=n), [0, 2.0], "generate: top_k .* of at least 1"),
-    "ids to append": (
-        lambda n: gpt().generate([1], n),
-        [-1, 1.5],
-        "generate: n, how many ids to append, .* of at least 0",
-    ),
 }
 RANGES = {
     "tau": (lambda v: minigrad.gumbel_softmax(x(), rng=RNG, tau=v), [0, -1, NAN, INF], "a finite temperature tau > 0"),
