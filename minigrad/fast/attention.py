@@ -32,7 +32,7 @@ def blocked(q, k, v, *, n_heads=None, mask=None, causal=False):
     product to the last. Causal attention leaves out the blocks behind the diagonal. Results are laid out in memory as
     q, k and v are, so that splitting and merging heads costs no copy.
     """
-    check_shapes(q, k, v)
+    check_shapes(q, k, v, n_heads)
     allowed = None if mask is None else allowed_pairs(q, k, v, n_heads=n_heads, mask=mask, causal=causal)
     q, k, v = (to_heads(a, n_heads) for a in (q, k, v))
     q, k, v, lead = _one_lead(q, k, v)

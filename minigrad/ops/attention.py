@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from minigrad.engine import Joint, Tensor, op
 from minigrad.ops.elementwise import where
-from minigrad.ops.heads import from_heads, split_heads, to_heads
+from minigrad.ops.heads import check_heads, from_heads, split_heads, to_heads
 from minigrad.ops.linear import matmul
 from minigrad.ops.masks import allowed_pairs, attending_and_attended
 from minigrad.ops.shape import swapaxes
@@ -54,7 +54,7 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
     Numerics.  A query that may attend to nothing gets y = 0 and gradient 0. A nan in a key or value that no query may
     attend to affects neither the output nor any gradient, nor does one in such a query.
     """
-    check_shapes(q, k, v)
+    check_shapes(q, k, v, n_heads)
     allowed = allowed_pairs(q, k, v, n_heads=n_heads, mask=mask, causal=causal)
     q, k, v = (to_heads(a, n_heads) for a in (q, k, v))
     attending, attended = (True, True) if allowed is None else attending_and_attended(allowed)
@@ -109,7 +109,7 @@ def seen_values(q: Tensor, v: Tensor, *, n_heads: int, mask: ArrayLike | None, c
 def _allowed(q, k, n_heads, mask, causal):
     """`allowed_pairs`, for use outside of an op: its errors say where."""
     try:
-        check_shapes(q, k, k)
+        check_shapes(q, k, k, n_heads)
         return allowed_pairs(q, k, k, n_heads=n_heads, mask=mask, causal=causal)
     except (ValueError, TypeError) as error:
         raise with_context(error, "attention", (q, k)) from error
@@ -118,8 +118,11 @@ def _allowed(q, k, n_heads, mask, causal):
 attention.weights = attention_weights  # type: ignore[attr-defined]  # a recording asks for them by this name
 
 
-def check_shapes(q, k, v):
+def check_shapes(q, k, v, n_heads=None):
     if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ValueError("needs q (..., Tq, d), k (..., Tk, d) and v (..., Tk, d_v)")
     if 0 in q.shape[-2:] or 0 in k.shape[-2:]:
         raise ValueError("the sequence is empty: there is nothing to attend to")
+    if n_heads is not None:
+        for a in (q, k, v):
+            check_heads(a.shape, n_heads)

@@ -62,6 +62,8 @@ def check_float(dtype: np.dtype[Any]) -> None:
 
 def check_count(name: str, value: Any, least: int = 1) -> None:
     """Raise ValueError unless `value` is an integer of at least `least`."""
+    if type(value) is int and value >= least:
+        return
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
 
