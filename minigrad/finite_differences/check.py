@@ -75,16 +75,18 @@ def gradcheck(
         f, values = of_parameters(f, parameters)
         inputs = (*values, *inputs)
     function = Function(f, inputs)
-    if function.is_deterministic():
-        # u is random. With u = 1 a softmax always sums to 1, its gradient is 0, and a wrong VJP that returns 0 passes.
-        rng = rng or np.random.default_rng(0)
-        shape = function.y.shape
-        u = rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)  # nowhere near 0
-        checks = [compare(argument, typical_size, tolerance) for argument in function.pull_back(u)]
-        report = GradientReport.of(function.name, checks, estimator=getattr(f, "estimator", False))
-    else:
+    # u is random. With u = 1 a softmax always sums to 1, its gradient is 0, and a wrong VJP that returns 0 passes.
+    rng = rng or np.random.default_rng(0)
+    shape = function.y.shape
+    u = rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)  # nowhere near 0
+    if not function.is_deterministic():
         note = "two calls with the same inputs differ. Does f draw random numbers? Give it a fresh rng in each call"
         report = GradientReport(function.name, "not deterministic", note=note)
+    elif overwritten := function.overwritten(u):
+        report = GradientReport(function.name, "overwrites", note=overwritten)
+    else:
+        checks = [compare(argument, typical_size, tolerance) for argument in function.pull_back(u)]
+        report = GradientReport.of(function.name, checks, estimator=getattr(f, "estimator", False))
     if raise_error and not report.ok:
         raise GradientError(report)
     return report
