@@ -21,6 +21,7 @@ import numpy as np
 from minigrad.debug.bad_values import finite, first_bad, kind, share
 from minigrad.debug.bad_values import first_bad_value as first_bad_value
 from minigrad.debug.recording import Event, Recording, inside, norm, recording_of
+from minigrad.debug.saturation import cancelled_by_softmax, saturated_ops
 from minigrad.engine import Leaf, Node, Tensor, newest_first
 
 # A gradient is tiny if its norm is less than this part of the largest on its way from the loss; or if some op on the
@@ -32,7 +33,7 @@ TINY = 1e-4
 class Explanation:
     """What `explain_grad` found. Printed, it is a paragraph."""
 
-    verdict: str  # "not reached", "zero", "tiny", "nan" or "healthy"
+    verdict: str  # "not reached", "zero", "tiny", "nan", "saturated" or "healthy"
     text: str
 
     def __str__(self) -> str:
@@ -50,13 +51,16 @@ def explain_grad(f: Callable[[], Tensor], parameter: Tensor) -> Explanation:
 
     Raises TypeError where f is not a function that returns a Tensor.
 
-    The verdict is one of five, and each is found in its own way:
+    The verdict is one of six, and each is found in its own way:
         not reached    No gradient came. Follow what was computed from the parameter, to see where it left the graph.
         zero           The gradient is exactly 0. Find the ops that got a gradient and sent back nothing but zeros.
+                       Or it is 0 but for rounding, since a softmax cancels the bias of its keys.
         tiny           Go back from the loss along the largest contributions. Less than 1e-4 of the largest gradient
                        there is left at the end, or some op passed on less than 1e-4 of what it got. Name the op that
                        passed on the least.
         nan            Find the first op, forward and then backward, that made a nan or inf out of finite numbers.
+        saturated      The size is fine, but of some op on the way at least 80 % of the units hardly pass anything on:
+                       their tanh or sigmoid is flat, or their relu is dead.
         healthy        None of these: the norms along the way from the loss.
     """
     recording, loss = recording_of(f)
@@ -99,6 +103,11 @@ def _explain(recording: Recording, parameter: Tensor, root: Node | None) -> Expl
     if not finite(loss):
         told = f"{kind(loss)}: the gradient of {who} is finite, but the loss is not."
         return Explanation("nan", f"{told} {first_bad(recording)}")
+    canceller = cancelled_by_softmax(leaf, _between(leaf, root), recording)
+    if canceller is not None:
+        told = f"zero but for rounding: the gradient of {who} has norm {norm(grad):.3g}."
+        why = "softmax cancels a key bias: it adds the same to all scores of a query, and the weights stay as they are"
+        return Explanation("zero", f"{told} At {recording.calls[canceller]}, {why}. It needs no repair.")
     if not grad.any():
         told = f"exactly zero: the gradient of {who} is 0 in all elements."
         return Explanation("zero", f"{told} {_blocked(leaf, root, recording)}")
@@ -253,6 +262,11 @@ def _tiny_or_healthy(who: str, leaf: Node, root: Node, recording: Recording) -> 
         lost = f"Most is lost in {recording.calls[way[worst]]}, which passes on {passed_on[worst]:.1e} of it"
         lost += _saturated(way[worst], recording)
         return Explanation("tiny", f"tiny: {told}, {norms[-1] / max(norms):.1e} of the largest. {lost}. {along}")
+    saturated = saturated_ops(_between(leaf, root), recording)
+    if saturated:
+        more = f"; and {len(saturated) - 3} more ops" if len(saturated) > 3 else ""
+        words = f"{'; '.join(saturated[:3])}{more}"
+        return Explanation("saturated", f"saturated: {told}, but {words}. They hardly pass a gradient on. {along}")
     return Explanation("healthy", f"healthy: {told}, its values {norm(recording.values[leaf]):.3g}. {along}")
 
 

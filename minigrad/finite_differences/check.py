@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine import Tensor
+from minigrad.engine import Array, Tensor
 from minigrad.finite_differences.function import Argument, Function
 from minigrad.finite_differences.parameters import of_parameters
 from minigrad.finite_differences.report import ArgumentCheck, GradientError, GradientReport, Index, Slope, scale_of
@@ -67,27 +67,31 @@ def gradcheck(
         tolerance: the relative error that passes.
         raise_error: False returns the report of a failure instead of raising it.
 
-    Returns the report. Raises GradientError, an AssertionError, unless the verdict is "ok" (an argument that f never
-    uses is "unused"); ValueError where the inputs or f(inputs) contain nan; TypeError where nothing can be
-    differentiated.
+    Returns the report. Raises GradientError, an AssertionError, unless the verdict is "ok": an argument that f never
+    uses is "unused", a VJP that writes into its grad_y "overwrites". Raises ValueError where the inputs or f(inputs)
+    contain nan; TypeError where nothing can be differentiated.
     """
     if parameters is not None:
         f, values = of_parameters(f, parameters)
         inputs = (*values, *inputs)
     function = Function(f, inputs)
-    if function.is_deterministic():
-        # u is random. With u = 1 a softmax always sums to 1, its gradient is 0, and a wrong VJP that returns 0 passes.
-        rng = rng or np.random.default_rng(0)
-        shape = function.y.shape
-        u = rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)  # nowhere near 0
-        checks = [compare(argument, typical_size, tolerance) for argument in function.pull_back(u)]
-        report = GradientReport.of(function.name, checks, estimator=getattr(f, "estimator", False))
-    else:
+    u = random_cotangent(function.y.shape, rng or np.random.default_rng(0))
+    if not function.is_deterministic():
         note = "two calls with the same inputs differ. Does f draw random numbers? Give it a fresh rng in each call"
         report = GradientReport(function.name, "not deterministic", note=note)
+    elif overwritten := function.overwritten(u):
+        report = GradientReport(function.name, "overwrites", note=overwritten)
+    else:
+        checks = [compare(argument, typical_size, tolerance) for argument in function.pull_back(u)]
+        report = GradientReport.of(function.name, checks, estimator=getattr(f, "estimator", False))
     if raise_error and not report.ok:
         raise GradientError(report)
     return report
+
+
+def random_cotangent(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """With u = 1 a softmax always sums to 1, its gradient is 0, and a wrong VJP that returns 0 passes."""
+    return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape))  # nowhere near 0
 
 
 def compare(argument: Argument, typical_size: float | None, tolerance: float) -> ArgumentCheck:

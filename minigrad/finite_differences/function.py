@@ -25,6 +25,8 @@ class Argument(NamedTuple):
     by_vjp: Array  # the gradient of <u, f(x)>
     arrived: bool  # False: backward did not reach x, so that by_vjp is 0
     in_graph: bool  # whether an op on the way to y took x, be it without giving it a gradient
+    vjp: Callable[[Array], Array]  # the gradient of <u, f(x)> for any u
+    vjp_at: Callable[[Array], Array]  # for this u, and any x
 
     def change(self, y_before: Array, y: Array) -> float:
         """<u, y − y_before>. Outputs that did not move, −inf among them, add nothing, not even rounding."""
@@ -79,29 +81,82 @@ class Function:
         position, x = next(iter(self.floating.items()))
         return np.array_equal(self.y, self.with_argument(position, x))
 
-    def pull_back(self, u: Array) -> list[Argument]:
-        """The arguments with the gradients of <u, f>. Parameters that f uses besides keep the gradients they had."""
-        node = self.output.node
-        if node is not None:
-            own = [leaf.node for leaf in self.leaves.values()]
-            others = [n for n in newest_first(node) if isinstance(n, Leaf) and n not in own]
-            before = [None if leaf.grad is None else leaf.grad.copy() for leaf in others]
-            with np.errstate(all="ignore"):
-                self.output.backward(u)
-            for leaf, grad in zip(others, before, strict=True):
-                if grad is None or leaf.grad is None:
-                    leaf.grad = grad
-                else:
-                    leaf.grad[...] = grad  # in place: it may be part of an optimizer's memory
+    def overwritten(self, u: Array) -> str:
+        """What is said of a VJP that writes into an array that is not its own; "" if none does."""
+        leaves = list(self.leaves.values())
+        try:
+            first, second = _gradients(self.output, leaves, u), _gradients(self.output, leaves, u)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            where = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+            return (
+                f"a VJP writes into grad_y or into an input, which others use as well{where}: "
+                f"write `return 2 * grad_y`, not `grad_y *= 2`"
+            )
+        if any(a is not None and b is not None and _differ(a, b) for a, b in zip(first, second, strict=True)):
+            return "a second backward pass gives another gradient: a VJP writes into an array that it needs again"
+        return ""
 
-        graph = set() if node is None else set(newest_first(node))
-        arguments = []
-        for i, x in self.floating.items():
-            grad, f = self.leaves[i].grad, functools.partial(self.with_argument, i)
-            by_vjp = np.zeros_like(x) if grad is None else grad
-            in_graph = self.leaves[i].node in graph
-            arguments.append(Argument(i, self.names[i], f, x, self.y, u, by_vjp, grad is not None, in_graph))
-        return arguments
+    def pull_back(self, u: Array) -> list[Argument]:
+        """The arguments with the gradients of <u, f>."""
+        grads = _gradients(self.output, list(self.leaves.values()), u)
+        graph = set() if self.output.node is None else set(newest_first(self.output.node))
+        return [
+            Argument(
+                position=i,
+                name=self.names[i],
+                f=functools.partial(self.with_argument, i),
+                x=x,
+                y=self.y,
+                u=u,
+                by_vjp=np.zeros_like(x) if grad is None else grad,
+                arrived=grad is not None,
+                in_graph=self.leaves[i].node in graph,
+                vjp=functools.partial(self._vjp, i),
+                vjp_at=functools.partial(self._vjp_at, i, u),
+            )
+            for (i, x), grad in zip(self.floating.items(), grads, strict=True)
+        ]
+
+    def _vjp(self, position: int, u: Array) -> Array:
+        """The gradient of <u, f> with respect to one argument, for another u."""
+        (grad,) = _gradients(self.output, [self.leaves[position]], u)
+        return np.zeros_like(self.floating[position]) if grad is None else grad
+
+    def _vjp_at(self, position: int, u: Array, x: Array) -> Array:
+        """The same for another x."""
+        leaf = Tensor(x, requires_grad=True)
+        y = self.f(*[leaf if i == position else _tensor(array) for i, array in enumerate(self.arrays)])
+        (grad,) = _gradients(y, [leaf], u)
+        return np.zeros_like(x) if grad is None else grad
+
+
+def _differ(a: Array, b: Array) -> bool:
+    """By more than rounding, which may come out differently each time."""
+    size = float(np.abs(a[np.isfinite(a)]).max(initial=0))
+    return not np.allclose(a, b, rtol=1e-6, atol=1e-6 * size, equal_nan=True)
+
+
+def _gradients(y: Tensor, leaves: list[Tensor], u: Array) -> list[Array | None]:
+    """The gradients of <u, y>. Other leaves that y was computed from keep the gradients they had."""
+    if y.node is None:
+        return [None for _ in leaves]
+    own = {leaf.node for leaf in leaves}
+    others = [node for node in newest_first(y.node) if isinstance(node, Leaf) and node not in own]
+    before = [None if leaf.grad is None else leaf.grad.copy() for leaf in others]
+    for leaf in leaves:
+        leaf.grad = None
+    try:
+        with np.errstate(all="ignore"):
+            y.backward(u, retain_graph=True)
+    finally:
+        for other, grad in zip(others, before, strict=True):
+            if grad is None or other.grad is None:
+                other.grad = grad
+            else:
+                other.grad[...] = grad  # in place: it may be part of an optimizer's memory
+    return [leaf.grad for leaf in leaves]
 
 
 def _tensor(array: Array | None) -> Tensor | None:

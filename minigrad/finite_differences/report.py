@@ -9,10 +9,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from minigrad.engine import Array
+from minigrad.finite_differences.causes import largest, likely_cause
 from minigrad.finite_differences.function import Argument
 
 Index = tuple[int, ...]
-Verdict = Literal["ok", "wrong gradient", "unused", "kink", "lost in rounding", "not deterministic"]
+Verdict = Literal["ok", "wrong gradient", "overwrites", "unused", "kink", "lost in rounding", "not deterministic"]
 
 
 class Slope(NamedTuple):
@@ -70,7 +71,7 @@ class ArgumentCheck:
 
         index, cause = max(slopes, key=lambda i: float(error[i]), default=()), ""
         if wrong:
-            index, cause = wrong[0], _cause_of_difference(argument, by_differences, len(wrong))
+            index, cause = wrong[0], likely_cause(argument, by_differences, len(wrong))
         elif kinks:
             index, cause = kinks[0], _cause_of_kink(float(x[kinks[0]]), slopes[kinks[0]])
         zero = not wrong and bool(np.all((np.abs(by_vjp) <= noise) & (np.abs(by_differences) <= noise)))
@@ -175,63 +176,9 @@ class GradientError(AssertionError):
         self.report = report
 
 
-def largest(numbers: Array) -> float:
-    """The largest size among the finite ones."""
-    return float(np.where(np.isfinite(numbers), np.abs(numbers), 0).max(initial=0))
-
-
 def scale_of(by_vjp: Array, slopes: dict[Index, Slope]) -> float:
     """The largest gradient: the smaller of the two estimates, so that a wild value in one excuses no error."""
     return min(largest(by_vjp), largest(np.array([slope.central for slope in slopes.values()])))
-
-
-def _cause_of_difference(argument: Argument, true: Array, n_wrong: int) -> str:
-    """Which common mistake would explain these numbers?"""
-    by_vjp, shape, y_shape = argument.by_vjp, argument.x.shape, argument.y.shape
-    if not argument.arrived:
-        return "no gradient arrived. Is the graph cut by detach(), .numpy() or no_grad()?"
-    if not true.any():
-        return "f does not change. A gradient where there should be none?"
-    if not by_vjp.any():
-        return "the VJP returns 0"
-    off = largest(by_vjp - true)
-
-    def same(a: Array, b: Array) -> bool:
-        return largest(a - b) <= 0.01 * off  # what is left of the difference, if this were the mistake
-
-    ratio = float(np.sum(by_vjp * true) / np.sum(true * true))
-    if same(by_vjp, ratio * true) and (n_wrong > 1 or true.size == 1):
-        return _cause_of_ratio(ratio, {*shape, *y_shape} - {0, 1, 2})
-    if off < 1e-3 * largest(true):
-        return "almost right. A small term, an eps, or large numbers cancelling inside f?"
-    if same(np.abs(by_vjp), np.abs(true)):
-        return "sign, at some elements"
-    if len(shape) >= 2 and shape[-1] == shape[-2] and same(by_vjp.swapaxes(-1, -2), true):
-        return "transposed?"
-    if same(np.sort(by_vjp, None), np.sort(true, None)):
-        return "the right numbers in the wrong places: permuted?"
-    if shape != y_shape and _broadcasts(shape, y_shape):
-        return "not summed over a broadcast axis?"
-    if n_wrong <= true.size / 2:
-        return "right elsewhere. A mask, a boundary, or a repeated index?"
-    return "a term missing?"
-
-
-def _cause_of_ratio(ratio: float, lengths: set[int]) -> str:
-    """The gradient is `ratio` times the true one everywhere; `lengths` are those of the axes."""
-    known = {-1.0: "sign", 2.0: "counted twice?", 0.5: "counted once instead of twice, or a factor 2 forgotten?"}
-    for n in lengths:
-        known[n] = f"summed over an axis of length {n} instead of averaged?"
-        known[1 / n] = f"averaged over an axis of length {n} instead of summed?"
-    for value, cause in known.items():
-        if math.isclose(ratio, value, rel_tol=1e-5):
-            return cause
-    return "the same everywhere: a constant factor?"
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    pairs = zip(shape[::-1], to[::-1], strict=False)  # axes are matched from the last
-    return len(shape) <= len(to) and all(n in (1, m) for n, m in pairs)
 
 
 def _cause_of_kink(x: float, slope: Slope) -> str:

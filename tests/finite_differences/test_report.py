@@ -40,7 +40,7 @@ def report_of(f, *inputs):
         (square_counted_once, [X], "ratio 0.5: counted once instead of twice, or a factor 2 forgotten?"),
         (matmul_in_the_wrong_order, [SQUARE, SQUARE + 1], "transposed?"),
         (square_matrix_not_transposed_back, [SQUARE], "transposed?"),
-        (tanh_of_x_for_tanh_of_y, [X], "a term missing?"),
+        (tanh_of_x_for_tanh_of_y, [X], "the slope at the wrong point: x where y belongs?"),
         (reshape_in_column_order, [X], "the right numbers in the wrong places: permuted?"),
         (linear_with_the_bias_of_one_row, [X, X.T, np.ones(3)], "not summed over a broadcast axis?"),
         (linear_with_the_mean_bias, [X, X.T, np.ones(3)], "averaged over an axis of length 3 instead of summed?"),
