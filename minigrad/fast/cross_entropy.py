@@ -3,7 +3,7 @@
 import numpy as np
 
 from minigrad.fast.switch import faster
-from minigrad.ops.softmax import check_cross_entropy, cross_entropy, which_count
+from minigrad.ops.softmax import check_cross_entropy, check_targets, cross_entropy, which_count
 
 
 @faster(cross_entropy)
@@ -11,8 +11,11 @@ def cross_entropy_in_place(logits, targets, *, reduction="mean", ignore_index=No
     """The one-hot part of q is subtracted where it is, the smoothed part as a number."""
     check_cross_entropy(logits, targets, reduction, label_smoothing)
     n_classes = logits.shape[-1]
-    counts, t = which_count(targets.reshape(-1), ignore_index, n_classes)
-    counts = None if ignore_index is None else counts
+    if ignore_index is None:
+        counts, t = None, targets.reshape(-1)
+        check_targets(t, n_classes)
+    else:
+        counts, t = which_count(targets.reshape(-1), ignore_index, n_classes)
     rows = np.arange(t.size)
     x = logits.reshape(t.size, n_classes)
     if counts is not None:

@@ -124,5 +124,5 @@ def check_shapes(q, k, v, n_heads=None):
     if 0 in q.shape[-2:] or 0 in k.shape[-2:]:
         raise ValueError("the sequence is empty: there is nothing to attend to")
     if n_heads is not None:
-        for a in (q, k, v):
-            check_heads(a.shape, n_heads)
+        check_heads(q.shape, n_heads)  # k has as many features as q
+        check_heads(v.shape, n_heads)

@@ -180,7 +180,11 @@ def which_count(t, ignore_index, n_classes):
     """Which targets are not ignored, and the targets, with class 0 in place of the ignored ones."""
     counts = np.full(t.shape, True) if ignore_index is None else t != ignore_index
     t = np.where(counts, t, 0)
-    wrong = t[(t < 0) | (t >= n_classes)]
-    if wrong.size:
-        raise IndexError(f"target {wrong[0]} is outside the vocabulary: with {n_classes} classes, 0 to {n_classes - 1}")
+    check_targets(t, n_classes)
     return counts, t
+
+
+def check_targets(t, n_classes):
+    if t.size and (t.min() < 0 or t.max() >= n_classes):
+        wrong = t[(t < 0) | (t >= n_classes)][0]
+        raise IndexError(f"target {wrong} is outside the vocabulary: with {n_classes} classes, 0 to {n_classes - 1}")
