@@ -37,14 +37,13 @@ def blocked(q, k, v, *, n_heads=None, mask=None, causal=False):
     q, k, v = (to_heads(a, n_heads) for a in (q, k, v))
     q, k, v, lead = _one_lead(q, k, v)
     n_queries, n_keys, d = q.shape[-2], k.shape[-2], q.shape[-1]
-    attending, blocked = None, None  # what to add to the scores, keys-first: −inf where nothing may be seen
+    attending, forbidden = None, None  # which scores become −inf, keys-first
     if allowed is not None:
         attending, attended = attending_and_attended(allowed)
         q, k, v = np.where(attending, q, 0), np.where(attended, k, 0), np.where(attended, v, 0)
-        blocked = np.ascontiguousarray(np.where(allowed.mT, 0, -np.inf).astype(q.dtype))
-        blocked = np.broadcast_to(blocked, (*lead, n_keys, n_queries))
+        forbidden = np.broadcast_to(np.ascontiguousarray(~allowed.mT), (*lead, n_keys, n_queries))
     elif causal:
-        blocked = _blocked_later(n_queries, n_keys, q.dtype)
+        forbidden = _later(n_queries, n_keys)
 
     q = q * (1 / math.sqrt(d))  # a smaller array than the scores
     s = np.empty((*lead, 1, n_queries), q.dtype)
@@ -54,8 +53,8 @@ def blocked(q, k, v, *, n_heads=None, mask=None, causal=False):
     for entries, queries, keys in blocks:
         k_, v_, q_ = k[entries][..., keys, :], v[entries][..., keys, :], q[entries][..., queries, :]
         e = k_ @ q_.mT  # (..., keys, queries)
-        if blocked is not None:
-            e += (blocked if mask is None else blocked[entries])[..., keys, queries]
+        if forbidden is not None:  # written over, not added to: nan − inf would be nan
+            np.copyto(e, -np.inf, where=(forbidden if mask is None else forbidden[entries])[..., keys, queries])
         m = e.max(-2, keepdims=True)
         e -= m if mask is None else np.where(np.isneginf(m), 0, m)
         np.exp(e, out=e)
@@ -163,10 +162,11 @@ def _one_lead(q, k, v):
 
 
 @functools.lru_cache(maxsize=8)
-def _blocked_later(n_queries, n_keys, dtype):
-    """What causal attention adds to the scores, keys-first: −inf for keys later than the query, else 0."""
+@functools.lru_cache(maxsize=8)
+def _later(n_queries, n_keys):
+    """Which scores causal attention forbids, keys-first: those of keys later than the query."""
     check_same_length("causal=True", n_queries, n_keys)
-    return np.where(causal_mask(n_keys), 0, -np.inf).astype(dtype).T.copy()
+    return ~causal_mask(n_keys).T.copy()
 
 
 def _empty_like(a, width):

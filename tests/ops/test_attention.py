@@ -188,3 +188,12 @@ def test_the_example_on_its_page():
     assert_close(y[:, 0], np.array([0.0, 3.0, 4.0]), 1e-13)
     assert_close(grad_v[:, 0], np.array([1 / 6, 1 / 2, 1 / 3]), 1e-13)
     assert_close(grad_k[:, 0], np.array([-2 / 3, 0.0, 2 / 3]), 1e-13)
+
+
+@pytest.mark.parametrize("masked", [{"causal": True}, {"mask": np.tri(2, dtype=bool)}])
+@pytest.mark.parametrize("bad", [NAN, 3e38])  # q·k is nan, or overflows to inf
+def test_a_bad_score_behind_a_mask_changes_nothing(masked, bad):
+    q, v = np.full((2, 1), 4.0, np.float32), np.ones((2, 1), np.float32)
+    k = np.array([[1.0], [bad]], np.float32)
+    with np.errstate(all="ignore"):
+        assert minigrad.attention(q, k, v, **masked).data[0] == 1
