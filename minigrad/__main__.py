@@ -18,11 +18,16 @@ from minigrad.finite_differences import GradientReport, gradcheck
 from minigrad.finite_differences.cases import CASES
 from minigrad.finite_differences.modules import MODULES, with_parameters
 from minigrad.finite_differences.speed import SIZES, speed_up
+from minigrad.learn.command import add_exercises
+from minigrad.learn.explain import add_explain
 from minigrad.tensors.operators import OPS
 
 # Each adds a command: it calls `commands.add_parser(...)` and `set_defaults(run=...)`, a function of the parsed
 # arguments that returns the exit code.
-COMMANDS: tuple[Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], None], ...] = ()
+COMMANDS: tuple[Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], None], ...] = (
+    add_exercises,
+    add_explain,
+)
 
 
 class Row(NamedTuple):

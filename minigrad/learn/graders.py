@@ -124,7 +124,7 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 def _deep(x: Tensor) -> Tensor:
-    for _ in range(5000):
+    for _ in range(2000):
         x = x + 0.001
     return x
 
@@ -152,7 +152,7 @@ def _backward(names: Names) -> str:
         "a node whose uses are of different age, a · tanh(exp(a)) + a with a = 2x": _uses_of_different_age,
         "two leaves and a constant, (x + w) · 2": _two_leaves,
         "25 doublings, y = (y + y)/2": _doubled,
-        "5,000 ops in a row": _deep,
+        "2,000 ops in a row": _deep,
     }
     for told, build in graphs.items():
         right, attempt = (Tensor([0.7], requires_grad=True, dtype=np.float64) for _ in "12")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minigrad.engine import Array, Joint, Tensor, as_op
-from minigrad.finite_differences import gradcheck
+from minigrad.finite_differences import GradientReport, gradcheck
 from minigrad.finite_differences.cases import CASES, Case
 from minigrad.learn.catalogue import EXERCISES
 from minigrad.tensors.operators import OPS
@@ -67,8 +68,19 @@ def grade_op(
     if wrong:
         c, report = wrong[0]
         right = f"Right in {len(cases) - len(wrong)} of {len(cases)} cases. The first that is not: {_told(c, f)}"
-        raise Unsolved(f"{right}\n{report}")
+        others = [cause for cause in causes_in(report for _, report in wrong) if cause not in causes_in([report])]
+        further = "".join(f"\nIn other cases: {cause}" for cause in others[:2])
+        raise Unsolved(f"{right}\n{report}{further}")
     return f"Right in all {len(cases)} cases."
+
+
+def causes_in(reports: Iterable[GradientReport]) -> list[str]:
+    """The likely causes that some reports name, each once, whatever numbers are in it.
+
+    Two cases may differ: where d is 4, a forgotten √d looks like a forgotten 2.
+    """
+    causes = [a.likely_cause for report in reports for a in report.arguments if a.likely_cause]
+    return list({re.sub(r"\d+", "", cause): cause for cause in reversed(causes)}.values())[::-1]
 
 
 def as_body(
@@ -100,7 +112,7 @@ def _returning(vjp: Any, f: Callable[..., Any]) -> Any:
     @functools.wraps(vjp)
     def checked(grad_y: Array) -> Any:
         grad = vjp(grad_y)
-        if grad is None or grad is ...:
+        if any(g is None or g is ... for g in (grad if isinstance(grad, tuple) else (grad,))):
             raise Unsolved(
                 f"{vjp.__name__}() of {f.__name__}() returns nothing: its line is not written, or has no `return`."
             )
