@@ -40,6 +40,8 @@ will see; `--quick` gives a first look in less than 20 seconds. An example print
 matplotlib, `digits.py` needs scikit-learn and `cartpole.py` Gymnasium: `.venv/bin/pip install -e '.[examples]'` has
 them all.
 
+Before them, to be read rather than run: [`micro.py`](micro.py), the whole idea in 120 lines of NumPy, without minigrad.
+
 `python examples/record.py` runs all of them and writes this page from the figures in [`results/`](results). They are
 medians over seeds; the tables that the examples print show the ranges, too. Measured {when} on {machines}."""
 
