@@ -117,6 +117,4 @@ if __name__ == "__main__":
     for normalize in (softmax, hardmax):
         for seed in range(3):
             losses, moved = train(normalize, seed)
-            print(
-                f"{normalize.__name__}: loss {losses[0]:.2f}, then {losses[-1]:.2f}; the queries moved by {moved:.2g}"
-            )
+            print(f"{normalize.__name__}: loss {losses[0]:.2f}, then {losses[-1]:.2f}; queries moved by {moved:.2g}")

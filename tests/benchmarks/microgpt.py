@@ -2,9 +2,9 @@
 
     python tests/benchmarks/microgpt.py
 
-The setting is that of Karpathy's microgpt, a GPT in 200 lines of scalar Python: 1 layer, 16 wide, 4 heads, 16 positions,
+The setting of Karpathy's microgpt, a GPT in 200 lines of scalar Python: 1 layer, 16 wide, 4 heads, 16 positions,
 and 1,000 steps of one short document each, with Adam and a learning rate that falls to 0. Its documents are names; here
-they are the lower-case words of Python's own help texts. The model is nn.GPT, which has LayerNorm, biases and GELU where
+they are the lower-case words of Python's help texts. The model is nn.GPT, which has LayerNorm, biases and GELU where
 microgpt has RMSNorm and ReLU: the same work, and a little more of it.
 
 Both times are printed, by the clock and by the processor, since other programs slow the first.
