@@ -10,12 +10,11 @@ import json
 import os
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 from typing import NamedTuple
 
 from minigrad.learn.grading import grade
-from minigrad.learn.op_grader import Unsolved
+from minigrad.learn.op_grader import Unsolved, raised
 
 LIMIT = 30.0  # seconds; the longest takes one or two
 KEPT = 1_000  # characters of what the file prints
@@ -70,18 +69,12 @@ def _outcome(name: str, path: str) -> Outcome:
 
 
 def _raised(error: BaseException, path: str) -> str:
-    """A sentence on an error: the innermost line of the file that it went through."""
-    told = f"{type(error).__name__}: {error}".rstrip(": ")
     if isinstance(error, SyntaxError):
         return f"Line {error.lineno} is not Python: {error.msg}: {(error.text or '').strip()}"
     if isinstance(error, UnicodeDecodeError):
         return "The file is not text in UTF-8."
-    for link in (error.__cause__, error):  # an op raises the error of its body again, with its own name in it
-        frames = traceback.extract_tb(link.__traceback__) if link is not None else []
-        lines = [frame for frame in frames if frame.filename == path]
-        if lines:
-            return f"Line {lines[-1].lineno}, `{lines[-1].line}`, raises {told}"
-    return f"It raises {told}"
+    said = raised(error, path)
+    return said[0].upper() + said[1:]
 
 
 if __name__ == "__main__":

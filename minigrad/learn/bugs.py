@@ -38,7 +38,7 @@ def _stands_still(names: Names) -> str:
     report = gradcheck(lambda: loss(model, x, targets), parameters=model, raise_error=False)
     if not report.ok:
         raise Unsolved(
-            f"A gradient arrives at every parameter now, but it is not right: is a part of the way still cut?\n{report}"
+            f"A gradient arrives at every parameter now, but a wrong one: is a part of the way still cut?\n  {report}"
         )
     return "All four parameters get their gradient, and gradcheck agrees."
 
@@ -67,8 +67,8 @@ def _gradcheck_fails(names: Names) -> str:
     recording, _ = recording_of(lambda: loss(model, x))
     report = check(recording, raise_error=False)
     if not report.ok:
-        n = f"{len(report.wrong)} of {report.checked}"
-        raise Unsolved(f"{n} ops of the model have a wrong VJP. tape.check names them, as the file shows.")
+        n = f"Of {report.checked} ops of the model, {len(report.wrong)} with a wrong VJP"
+        raise Unsolved(f"{n}. tape.check names what is wrong, as the file shows.")
     used = {event.name for event in recording.calls.values()}
     if not used >= {"squash", "center", "swish"}:
         raise Unsolved("The model no longer uses all three ops. Mend the wrong one and use it.")
@@ -89,7 +89,7 @@ def _nan(names: Names) -> str:
         _same(value, copied["loss"](build(), values, mask), "The value of loss()")
     report = gradcheck(lambda s: loss(s, values, mask), scores.data, raise_error=False)
     if not report.ok:
-        raise Unsolved(f"All numbers are finite now, but the gradient is not right:\n{report}")
+        raise Unsolved(f"All numbers are finite now, but the gradient is not right:\n  {report}")
     return "All numbers are finite, forward and backward, and gradcheck agrees."
 
 

@@ -23,7 +23,7 @@ class Exercise:
     file: str
     name: str
     stub: str  # the file as it is copied
-    about: str  # the first line of its docstring
+    about: str  # the first sentence of its docstring
 
     @property
     def pages(self) -> tuple[Callable[..., Any], ...]:
@@ -62,7 +62,7 @@ MENDED = {  # of each bug: the lines as they are, and as they should be
 
 def _exercise(path: Path) -> Exercise:
     stub = path.read_text(encoding="utf-8")
-    about = (ast.get_docstring(ast.parse(stub)) or "").partition("\n")[0]
+    about = (ast.get_docstring(ast.parse(stub)) or "").partition(".")[0]
     return Exercise(f"{path.stem}.py", path.stem.partition("_")[2], stub, about)
 
 

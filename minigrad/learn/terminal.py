@@ -17,7 +17,7 @@ SPELLED = {
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """Signs that the terminal's encoding lacks, in letters: Σᵢ becomes sumi, and σ sigma."""
+    """Signs that the terminal's encoding lacks, in letters: Σᵢ becomes sum_i, and σ sigma."""
     assert isinstance(error, UnicodeEncodeError)
     return "".join(map(_in_letters, error.object[error.start : error.end])), error.end
 
@@ -25,9 +25,12 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
 def _in_letters(sign: str) -> str:
     if sign in SPELLED:
         return SPELLED[sign]
-    plain = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()  # a subscript is its letter
-    greek = re.search(r"GREEK SMALL LETTER (\w+)", unicodedata.name(sign, ""))
-    return plain or (greek[1].lower() if greek else "" if unicodedata.combining(sign) else "?")
+    mark = {"<sub>": "_", "<super>": "^"}.get(unicodedata.decomposition(sign).split(" ")[0], "")
+    letter = unicodedata.normalize("NFKD", sign)[0]
+    greek = re.search(r"GREEK (?:SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(letter, ""))
+    if greek:
+        return mark + greek[1].lower()
+    return mark + letter if letter.isascii() else "" if unicodedata.combining(sign) else "?"
 
 
 codecs.register_error("spelled", _spelled)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from minigrad.engine import Tensor, as_op
 from minigrad.finite_differences import gradcheck
 from minigrad.finite_differences.cases import CASES
-from minigrad.learn.op_grader import causes_in
+from minigrad.learn.op_grader import MORE, hints_in
 from minigrad.learn.pages import code_of
 from minigrad.tensors.operators import OPS
 
@@ -126,11 +126,11 @@ def damaged(name: str, wrong: Wrong) -> Callable[..., object]:
     return f
 
 
-def verdicts_on(name: str, wrong: Wrong) -> list[str]:
-    """What the checker says of it: the likely causes it names, over the first five cases that it finds wrong."""
+def verdicts_on(name: str, wrong: Wrong, most: int = 3) -> list[str]:
+    """What the checker says of it: the likely causes it names, over the first cases that it finds wrong."""
     f: Callable[..., Tensor] = as_op(damaged(name, wrong), name=name, indices=getattr(OPS[name], "indices", ()))
     reports, errors = [], []
-    for case in CASES[name]:
+    for case in MORE.get(name, []) + CASES[name]:
         try:
             report = gradcheck(case.of(f), *case.arrays, typical_size=case.typical_size, raise_error=False)
         except (ValueError, TypeError, IndexError) as error:
@@ -138,6 +138,6 @@ def verdicts_on(name: str, wrong: Wrong) -> list[str]:
             continue
         if not report.ok:
             reports.append(report)
-        if len(reports) == 5:
+        if len(reports) == most:
             break
-    return causes_in(reports) or errors[:1]
+    return hints_in(reports) or errors[:1]
