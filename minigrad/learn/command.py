@@ -15,6 +15,7 @@ from minigrad.learn.pages import beside, code, code_of, said_of, unknown
 from minigrad.learn.terminal import say, width, wrap
 
 FOLDER = Path("exercises")
+SHOWN = 10  # lines of what a file prints
 SOLVED, NOT_YET, NOT_BEGUN = "solved", "not yet", "not begun"
 
 
@@ -102,7 +103,8 @@ def grade(exercise: Exercise, folder: Path) -> int:
 
 def _tell(exercise: Exercise, folder: Path, outcome: Outcome) -> None:
     if outcome.printed:
-        say("Your file printed:\n" + "\n".join(f"    {line}" for line in outcome.printed.splitlines()))
+        lines = [f"    {line}" for line in outcome.printed.splitlines()]
+        say("\n".join(["Your file printed:", *lines[:SHOWN], *(["    ..."] if len(lines) > SHOWN else [])]))
     say(wrap(f"{exercise.name}: {SOLVED if outcome.solved else NOT_YET}. {outcome.said}"))
     if outcome.solved:
         names = list(EXERCISES)

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     _heading("An example, forward and back")
     say("\n".join(example(name)))
     if name in WRONG:
-        _heading("Wrong answers that people give, and what gradcheck says")
+        _heading("Wrong answers, and what gradcheck says")
         say("\n".join(wrong_answers(name)))
     return 0 if ok else 1
 
@@ -119,7 +119,7 @@ def _row(name: str, value: Any) -> list[str]:
         return [f"  {name:12} {value}"]
     a = np.asarray(value)
     a = a + 0.0 if a.dtype.kind == "f" else a  # −0 is 0
-    text = np.array2string(a, precision=3, suppress_small=True, floatmode="fixed", max_line_width=max(40, width() - 15))
+    text = np.array2string(a, precision=3, suppress_small=True, floatmode="fixed", max_line_width=width() - 15)
     first, *rest = text.splitlines()
     return [f"  {name:12} {first}", *(f"{'':15}{line}" for line in rest)]
 

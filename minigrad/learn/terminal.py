@@ -12,7 +12,7 @@ import unicodedata
 SPELLED = {
     "Σ": "sum", "Π": "prod", "√": "sqrt", "∂": "d", "∇": "grad ", "∘": "*", "·": "*", "×": "x", "−": "-", "–": "-",
     "≤": "<=", "≥": ">=", "≈": "~", "←": "<-", "→": "->", "↪": ">", "′": "'", "∞": "inf", "‖": "||", "ᵀ": "^T",
-    "∈": "in", "∫": "integral ", "½": "1/2", "…": "...", "│": "|", "─": "-",
+    "∈": "in", "∫": "integral ", "½": "1/2", "±": "+-", "…": "...", "│": "|", "─": "-",
 }  # fmt: skip
 
 
@@ -30,7 +30,9 @@ def _in_letters(sign: str) -> str:
     greek = re.search(r"GREEK (?:SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(letter, ""))
     if greek:
         return mark + greek[1].lower()
-    return mark + letter if letter.isascii() else "" if unicodedata.combining(sign) else "?"
+    if letter in SPELLED or letter.isascii():
+        return mark + SPELLED.get(letter, letter)
+    return "" if unicodedata.combining(sign) else "?"
 
 
 codecs.register_error("spelled", _spelled)

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from minigrad.engine import Tensor, as_op
 from minigrad.finite_differences import gradcheck
-from minigrad.finite_differences.cases import CASES
-from minigrad.learn.op_grader import MORE, hints_in
+from minigrad.learn.op_grader import hints_in, small_cases
 from minigrad.learn.pages import code_of
 from minigrad.tensors.operators import OPS
 
@@ -130,7 +129,7 @@ def verdicts_on(name: str, wrong: Wrong, most: int = 3) -> list[str]:
     """What the checker says of it: the likely causes it names, over the first cases that it finds wrong."""
     f: Callable[..., Tensor] = as_op(damaged(name, wrong), name=name, indices=getattr(OPS[name], "indices", ()))
     reports, errors = [], []
-    for case in MORE.get(name, []) + CASES[name]:
+    for case in small_cases(name):
         try:
             report = gradcheck(case.of(f), *case.arrays, typical_size=case.typical_size, raise_error=False)
         except (ValueError, TypeError, IndexError) as error:

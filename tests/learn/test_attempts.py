@@ -18,20 +18,19 @@ def said_of(tmp_path, text, name="exp"):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (RIGHT.replace("grad_y * y", "grad_y * z"), "line 22, `return grad_y * z`, raises NameError: name 'z' is not defined"),
+        (RIGHT.replace("grad_y * y", "grad_y * z"), "`return grad_y * z`, raises NameError: name 'z' is not"),
         (RIGHT.replace("np.exp(x)", "np.exq(x)"), "`y = np.exq(x)`, raises AttributeError"),
         (RIGHT + "\nraise KeyError('here')\n", "`raise KeyError('here')`, raises KeyError: 'here'"),
         (RIGHT + "\nexit()\n", "raises SystemExit"),
         (RIGHT + "\nimport nowhere_to_be_found\n", "No module named 'nowhere_to_be_found'"),
         (RIGHT.replace("return y, vjp_x", "return y"), "exp() must return two things"),
         (RIGHT.replace("def exp(", "def epx("), "The file does not define the function exp()"),
-        (RIGHT.replace("def exp(x):", "def exp(x)"), "Line 17 is not Python"),
+        (RIGHT.replace("def exp(x):", "def exp(x)"), " is not Python: expected"),
         (RIGHT.replace("def exp(x):", "def exp():"), "takes 0 positional arguments"),
         ("", "The file does not define the function exp()"),
         ("exp = 3", "The file does not define the function exp()"),
         (RIGHT.replace("grad_y * y", "'text'"), "returned 'text', not an array"),
     ],
-    ids=["name", "attribute", "raises", "exits", "import", "no VJP", "misspelt", "syntax", "arguments", "empty", "no function", "text"],
 )  # fmt: skip
 def test_a_broken_file_gets_a_sentence(tmp_path, text, words):
     outcome = said_of(tmp_path, text)

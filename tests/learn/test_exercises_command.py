@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from answers import completed, mended
+from answers import completed
 
 from minigrad.__main__ import main
 from minigrad.learn import attempt, command
@@ -55,16 +55,13 @@ def test_a_place_that_cannot_be_written_gets_a_sentence(said, here):
     assert code == 1 and "Nothing can be written to file" in out
 
 
-def test_the_list_counts_what_is_solved(said, here):
+def test_the_list_counts_what_is_solved(said, here, monkeypatch):
+    monkeypatch.setattr(command, "outcome_of", lambda name, path: attempt.Outcome(name != "mul", ""))
     code, out = said()
     assert code == 1 and "There is no folder exercises" in out and out.endswith("\n0 of 27 solved\n")
     said("--copy")
-    for name, text in (
-        ("exp", completed("exp", "return grad_y * y")),
-        ("mul", "not Python"),
-        ("bug_nan", mended("bug_nan")),
-    ):
-        (here / "exercises" / EXERCISES[name].file).write_text(text, encoding="utf-8")
+    for name in ("exp", "mul", "bug_nan"):
+        (here / "exercises" / EXERCISES[name].file).write_text("mine", encoding="utf-8")
     code, out = said()
     lines = out.splitlines()
     assert code == 1 and lines[-1] == "2 of 27 solved"
@@ -92,7 +89,7 @@ def test_one_exercise_from_not_begun_to_solved(said, here):
         and "the cross terms are missing" in " ".join(out.split())
         and "A worked hint stands at the end" in out
     )
-    assert out.startswith("Your file printed:\n    here\n") and "\nsoftmax: not yet. Right in 1 of 7 cases." in out
+    assert out.startswith("Your file printed:\n    here\n") and "\nsoftmax: not yet. Right in 0 of 7 cases." in out
     own.write_text(
         completed("softmax", "return y * (grad_y - (y * grad_y).sum(axis, keepdims=True))"), encoding="utf-8"
     )

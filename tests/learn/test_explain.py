@@ -19,12 +19,12 @@ HINTS = {  # of each wrong answer in WRONG, words of what gradcheck must say
     "sigmoid": ["a factor 1 − y forgotten", "x where y belongs"],
     "relu": ["a wrong slope", "not linear in grad_y"],
     "dropout": ["a factor 2 forgotten", "a wrong slope"],
-    "sum": ["averaged over an axis"],
+    "sum": ["a constant factor"],
     "mean": ["a constant factor"],
     "var": ["a factor 2 forgotten"],
     "max": ["a term missing?"],
     "logsumexp": ["a factor", "a factor"],
-    "embedding": ["repeated index"],
+    "embedding": ["only some of the outputs send a gradient"],
     "matmul": ["transposed", "transposed", "transposed"],
     "linear": ["averaged over an axis of length 3", "not summed over a broadcast axis"],
     "softmax": ["cross terms", "cross terms", "row sum", "wrong axis", "the row sum Σ grad_y · y", "sign"],
@@ -41,7 +41,7 @@ HINTS = {  # of each wrong answer in WRONG, words of what gradcheck must say
 def test_each_wrong_answer_gets_the_hint_that_fits(name):
     assert len(HINTS[name]) == len(WRONG[name])
     for wrong, words in zip(WRONG[name], HINTS[name], strict=True):
-        said = " | ".join(verdicts_on(name, wrong, most=2))
+        said = " | ".join(verdicts_on(name, wrong, most=1))
         assert said and words in said, (wrong, said)
 
 
@@ -56,7 +56,15 @@ def told(capsys, monkeypatch):
 
 def test_a_page_has_all_its_parts_in_order_and_fits_the_terminal(told):
     code, out = told("exp")
-    parts = ["exp(x)", "grad_x = grad_y · y", "def exp(x):", "ok in all 3 cases", "An example", "grad_y", "In place of"]
+    parts = [
+        "exp(x)",
+        "grad_x = grad_y · y",
+        "def exp(x):",
+        "ok in all 3 cases",
+        "An example",
+        "  grad_y  ",
+        "In place of",
+    ]
     at = [out.index(part) for part in parts]
     assert code == 0 and at == sorted(at)
     assert max(map(len, out.splitlines())) <= 80
@@ -104,8 +112,8 @@ def test_the_examples_numbers_are_the_ops(told):
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1"])
 def test_every_page_can_be_said_where_signs_are_missing(encoding):
     for name in OWN:
-        said = (minigrad.OPS[name].__doc__ or "").encode(encoding, "spelled").decode(encoding)
-        assert "?" not in said.replace(minigrad.OPS[name].__doc__ or "", "") or "?" in minigrad.OPS[name].__doc__, name
+        page = OPS[name].__doc__
+        assert page.encode(encoding, "spelled").decode(encoding).count("?") == page.count("?"), name
     assert "Σⱼ exp(xᵢ) ≤ √2".encode("ascii", "spelled").decode() == "sum_j exp(x_i) <= sqrt2"
 
 
