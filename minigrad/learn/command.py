@@ -127,14 +127,9 @@ def show(exercise: Exercise, folder: Path) -> int:
             say("\nYour own changes:\n")
             say("\n".join(_difference(exercise.stub, own)))
         return 0
-    page = exercise.pages[0]
-    say(wrap(said_of(page)))
+    say(wrap(said_of(exercise.pages[0])))
     say("\nYours, and minigrad's:\n")
-    try:
-        yours = code(own, exercise.pages[0].__name__)
-    except SyntaxError:
-        yours = own
-    say(beside(yours, "\n\n".join(map(code_of, exercise.pages))))
+    say(beside(code(own), "\n\n".join(map(code_of, exercise.pages))))
     return 0
 
 

@@ -20,17 +20,19 @@ def code_of(f: Callable[..., Any]) -> str:
     return code(textwrap.dedent(inspect.getsource(f)))
 
 
-def code(source: str, name: str = "") -> str:
-    """A function in `source`, the first or the one of that name, without decorators and docstring."""
-    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
-    function = next((f for f in functions if f.name == name), functions[0])
-    lines = source.splitlines()
-    first, last = function.lineno, function.end_lineno or function.lineno
-    kept = list(range(first, last + 1))
-    if ast.get_docstring(function) is not None:
-        docstring = function.body[0]
-        kept = [n for n in kept if not docstring.lineno <= n <= (docstring.end_lineno or 0)]
-    return "\n".join(lines[n - 1] for n in kept)
+def code(source: str) -> str:
+    """The functions in `source`, without decorators and docstrings; all of it where it is not Python."""
+    try:
+        functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    except SyntaxError:
+        return source
+    lines, parts = source.splitlines(), []
+    for f in functions:
+        kept = range(f.lineno, (f.end_lineno or f.lineno) + 1)
+        first = f.body[0]
+        docstring = range(first.lineno, (first.end_lineno or 0) + 1) if ast.get_docstring(f) is not None else ()
+        parts.append("\n".join(lines[n - 1] for n in kept if n not in docstring))
+    return "\n\n".join(parts)
 
 
 def beside(left: str, right: str) -> str:
