@@ -2,11 +2,14 @@
 
 import inspect
 import re
+import textwrap
 
+import numpy as np
 import pytest
 from answers import WRONG_ATTEMPTS, WRONG_REPAIRS, completed, mended, solution
 
 import minigrad
+from minigrad import viz
 from minigrad.learn.catalogue import EXERCISES, MENDED, STUBS
 from minigrad.learn.grading import GRADERS, grade
 from minigrad.learn.op_grader import Unsolved, grade_page
@@ -89,3 +92,35 @@ def test_names_in_the_files_exist_in_minigrad():
     for exercise in EXERCISES.values():
         for name in re.findall(r"\bmg\.(\w+)", exercise.stub):
             assert hasattr(minigrad, name), (exercise.file, name)
+
+
+SAID_BY_THE_TOOL = {
+    "bug_stands_still": "cut off from the loss by numpy()",
+    "bug_hardly_learns": "of the units of `tanh` of shape (64, 16) are saturated",
+    "bug_gradcheck_fails": "`center` of shape (6, 5)",
+    "bug_nan": "`log` of shape (2, 3): 1 of 6 values are inf",
+    "bug_never_fits": "8×8",
+    "bug_too_good": "",
+}
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_the_tool_that_a_bugs_file_names_finds_it_when_called_as_the_file_says(name, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text, names = EXERCISES[name].stub, {"__name__": "exercise"}
+    before = dict(OPS)
+    try:
+        exec(text, names)
+        for build in {"Classifier", "Model", "make_model"} & set(names):
+            names["model"] = names[build](np.random.default_rng(1))
+        names["scores"] = names.get("make_scores", lambda: None)()
+        lines = [line for line in text.split('"""')[1].splitlines() if line[:4] == "    " and "viz.graph" not in line]
+        try:
+            exec(textwrap.dedent("\n".join(lines)), names | {"viz": viz, "mg": minigrad})
+        except FloatingPointError as error:
+            print(error)
+    finally:
+        OPS.clear()
+        OPS.update(before)
+    assert lines and SAID_BY_THE_TOOL[name] in capsys.readouterr().out
+    assert name != "bug_too_good" or (tmp_path / "who_sees_whom.svg").stat().st_size > 1000
