@@ -106,7 +106,7 @@ def grade_op(
     raise Unsolved(f"{right}:\n{textwrap.indent(said, '  ')}{''.join(telling)}")
 
 
-TELLING = re.compile(r"√|averaged over|repeated index|transposed|broadcast")  # what is no coincidence
+TELLING = re.compile(r"√|averaged over|repeated index|transposed")  # what is no coincidence
 
 
 def hints_in(reports: Sequence[GradientReport]) -> list[str]:

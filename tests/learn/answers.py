@@ -97,7 +97,7 @@ WRONG_ATTEMPTS = [
     ("exp", ["return y"], "is grad_y forgotten?"),
     ("exp", ["grad_y * y"], "returns nothing"),
     ("exp", ["grad_y *= y\nreturn grad_y"], "writes into grad_y"),
-    ("mul", ["return grad_y * a", "return grad_y * b"], "a wrong slope"),
+    ("mul", ["return grad_y * a", "return grad_y * b"], "a wrong slope|exchanged"),
     ("mul", ["return grad_y * b", "..."], "vjp_b() of mul() returns nothing"),
     ("broadcasting", ["return grad"], "of shape (3, 4) and x of shape (4,), unbroadcast() returns shape (3, 4)"),
     ("broadcasting", ["return grad.reshape(x.shape)"], "mul(a of shape (3, 4), b of shape (4,))"),

@@ -10,7 +10,7 @@ from minigrad.learn.wrong_answers import WRONG, verdicts_on
 from minigrad.tensors.operators import OPS
 
 OWN = [name for name, op in OPS.items() if op.__module__.startswith("minigrad.")]
-HINTS = {  # of each wrong answer in WRONG, words of what gradcheck must say
+HINTS = {  # of each wrong answer in WRONG, words of what gradcheck must say (one of those between bars)
     "exp": ["grad_y forgotten", "a factor x too much"],
     "sub": ["sign"],
     "mul": ["a wrong slope", "grad_y forgotten"],
@@ -22,7 +22,7 @@ HINTS = {  # of each wrong answer in WRONG, words of what gradcheck must say
     "sum": ["a constant factor"],
     "mean": ["a constant factor"],
     "var": ["a factor 2 forgotten"],
-    "max": ["a term missing?"],
+    "max": ["a term missing|too many terms"],
     "logsumexp": ["a factor", "a factor"],
     "embedding": ["only some of the outputs send a gradient"],
     "matmul": ["transposed", "transposed", "transposed"],
@@ -42,7 +42,7 @@ def test_each_wrong_answer_gets_the_hint_that_fits(name):
     assert len(HINTS[name]) == len(WRONG[name])
     for wrong, words in zip(WRONG[name], HINTS[name], strict=True):
         said = " | ".join(verdicts_on(name, wrong, most=1))
-        assert said and words in said, (wrong, said)
+        assert said and any(word in said for word in words.split("|")), (wrong, said)
 
 
 @pytest.fixture

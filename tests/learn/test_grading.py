@@ -41,7 +41,7 @@ def test_every_solution_passes(name):
 @pytest.mark.parametrize(("name", "answers", "words"), WRONG_ATTEMPTS, ids=[row[0] for row in WRONG_ATTEMPTS])
 def test_a_wrong_attempt_gets_the_hint_that_fits_and_not_the_answer(name, answers, words):
     said = told(name, completed(name, *answers))
-    assert words in said
+    assert any(word in said for word in words.split("|"))
     if name in OPS:
         page = inspect.getsource(inspect.unwrap(OPS[name]))
         right = {line.strip() for line in page.splitlines() if re.match(r"\s+return .*grad_y", line)}
@@ -98,7 +98,7 @@ SAID_BY_THE_TOOL = {
     "bug_stands_still": "cut off from the loss by numpy()",
     "bug_hardly_learns": "of the units of `tanh` of shape (64, 16) are saturated",
     "bug_gradcheck_fails": "`center` of shape (6, 5)",
-    "bug_nan": "`log` of shape (2, 3): 1 of 6 values are inf",
+    "bug_nan": "`log` of shape (2, 3): 1 of 6 values",
     "bug_never_fits": "8×8",
     "bug_too_good": "",
 }
