@@ -12,7 +12,7 @@ from typing import Any
 from minigrad.learn.attempt import Outcome, outcome_of
 from minigrad.learn.catalogue import EXERCISES, MENDED, Exercise
 from minigrad.learn.pages import beside, code, code_of, said_of, unknown
-from minigrad.learn.terminal import say, width, wrap
+from minigrad.learn.terminal import say, wrap
 
 FOLDER = Path("exercises")
 SHOWN = 10  # lines of what a file prints
@@ -79,8 +79,7 @@ def list_all(folder: Path) -> int:
         n_solved = 0
         for number, (exercise, state) in enumerate(zip(EXERCISES.values(), states, strict=True), 1):
             n_solved += state == SOLVED
-            line = f"{number:2}  {exercise.name:{width_of_name}}  {state:{len(NOT_BEGUN)}}  {exercise.about}"
-            say(line if len(line) <= width() else line[: width() - 1].rsplit(" ", 1)[0] + " …")
+            say(f"{number:2}  {exercise.name:{width_of_name}}  {state:{len(NOT_BEGUN)}}  {exercise.about}")
     if not folder.is_dir():
         say(f"\nThere is no folder {folder}{os.sep} yet. To begin: python -m minigrad exercises --copy")
     say(f"\n{n_solved} of {len(EXERCISES)} solved")

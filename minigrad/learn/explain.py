@@ -10,7 +10,6 @@ import argparse
 import inspect
 import itertools
 import textwrap
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from minigrad.learn.terminal import say, width, wrap, wrap_line
 from minigrad.learn.wrong_answers import WRONG, verdicts_on
 from minigrad.tensors.modes import watch
 from minigrad.tensors.operators import OPS
+from minigrad.viz.op_page import argument_names
 
 
 def add_explain(commands: Any) -> None:
@@ -100,7 +100,7 @@ def _recorded(name: str, c: Case) -> tuple[list[tuple[str, Any]], bool]:
         y = OPS[name](*tensors, **c.keywords())
         y.backward(np.round(np.random.default_rng(0).uniform(-1, 1, y.shape), 1))
     assert y.node is not None
-    given = [(n, t) for n, t in zip(_names(OPS[name], len(arrays)), tensors, strict=True) if t is not None]
+    given = [(n, t) for n, t in zip(argument_names(name, len(arrays)), tensors, strict=True) if t is not None]
     sent = [(f"grad_{n}", recording.grads[t.node]) for n, t in given if isinstance(t, Tensor) and t.node is not None]
     rows = [(n, t.data if isinstance(t, Tensor) else t) for n, t in given] + list(c.static.items())
     rows += [("y", recording.values[y.node]), ("grad_y", recording.grads[y.node]), *sent]
@@ -116,18 +116,12 @@ def _size(c: Case) -> tuple[bool, int]:
 
 def _row(name: str, value: Any) -> list[str]:
     if not isinstance(value, (np.ndarray, np.generic)):
-        return [f"  {name:12} {value}"]
+        return [f"  {name:14} {value}"]
     a = np.asarray(value)
     a = a + 0.0 if a.dtype.kind == "f" else a  # −0 is 0
-    text = np.array2string(a, precision=3, suppress_small=True, floatmode="fixed", max_line_width=width() - 15)
+    text = np.array2string(a, precision=3, suppress_small=True, floatmode="fixed", max_line_width=width() - 17)
     first, *rest = text.splitlines()
-    return [f"  {name:12} {first}", *(f"{'':15}{line}" for line in rest)]
-
-
-def _names(op: Callable[..., Any], n: int) -> list[str]:
-    parameters = inspect.signature(op).parameters.values()
-    known = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    return [known[i] if i < len(known) else f"input {i}" for i in range(n)]
+    return [f"  {name:14} {first}", *(f"{'':17}{line}" for line in rest)]
 
 
 def wrong_answers(name: str) -> list[str]:
