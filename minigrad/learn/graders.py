@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -102,34 +103,24 @@ def _broadcasting(names: Names) -> str:
 # --- backward and Adam ------------------------------------------------------------------------------------------------
 
 
-def _chain(x: Tensor) -> Tensor:
-    return OPS["exp"](x * 0.5) * 3.0
-
-
-def _two_uses(x: Tensor) -> Tensor:
-    return x * x + x
+def _repeated(step: Callable[[Tensor], Tensor], n: int) -> Callable[[Tensor], Tensor]:
+    return lambda x: functools.reduce(lambda y, _: step(y), range(n), x)
 
 
 def _uses_of_different_age(x: Tensor) -> Tensor:
     a = x * 2.0
     b = OPS["tanh"](OPS["exp"](a))
-    return a * b + a  # a is used by ops that are older than b, and newer
+    return a * b + a
 
 
-def _two_leaves(x: Tensor) -> Tensor:
-    return (x + Tensor([1.0], requires_grad=True)) * np.array([2.0])
-
-
-def _doubled(x: Tensor) -> Tensor:
-    for _ in range(25):
-        x = (x + x) * 0.5
-    return x
-
-
-def _deep(x: Tensor) -> Tensor:
-    for _ in range(2000):
-        x = x + 0.001
-    return x
+GRAPHS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a chain, 3 exp(x/2)": lambda x: OPS["exp"](x * 0.5) * 3.0,
+    "x used three times, x · x + x": lambda x: x * x + x,
+    "a node whose uses are of different age, a · tanh(exp(a)) + a with a = 2x": _uses_of_different_age,
+    "two leaves and a constant, (x + w) · 2": lambda x: (x + Tensor([1.0], requires_grad=True)) * np.array([2.0]),
+    "25 doublings, y = (y + y)/2": _repeated(lambda y: (y + y) * 0.5, 25),
+    "2,000 ops in a row": _repeated(lambda y: y + 0.001, 2000),
+}
 
 
 class _Counter(Observer):
@@ -149,15 +140,7 @@ class _Counter(Observer):
 
 def _backward(names: Names) -> str:
     own = needed(names, "backward")
-    graphs = {
-        "a chain, 3 exp(x/2)": _chain,
-        "x used three times, x · x + x": _two_uses,
-        "a node whose uses are of different age, a · tanh(exp(a)) + a with a = 2x": _uses_of_different_age,
-        "two leaves and a constant, (x + w) · 2": _two_leaves,
-        "25 doublings, y = (y + y)/2": _doubled,
-        "2,000 ops in a row": _deep,
-    }
-    for told, build in graphs.items():
+    for told, build in GRAPHS.items():
         right, attempt = (Tensor([0.7], requires_grad=True, dtype=np.float64) for _ in "12")
         build(right).backward(np.ones(1))
         y = build(attempt)
@@ -174,7 +157,7 @@ def _backward(names: Names) -> str:
             raise Unsolved(f"On {told}: no gradient arrives at x. Does every Leaf accumulate what arrived?")
         if not np.allclose(attempt.grad, due):
             raise Unsolved(f"On {told}: the gradient of x is {attempt.grad[0]:.6g} and should be {due[0]:.6g}.")
-    return f"Right on all {len(graphs)} graphs, and each node is pulled back once."
+    return f"Right on all {len(GRAPHS)} graphs, and each node is pulled back once."
 
 
 def _adam(names: Names) -> str:
@@ -201,21 +184,16 @@ def _adam(names: Names) -> str:
 
 def _compare_update(got: Any, right: Any, old: Array, t: int, settings: dict[str, float]) -> None:
     """Say which of the three arrays is wrong, m before v and v before theta, as each is made from those before."""
-    told = ", ".join(f"{key}={value:g}" for key, value in settings.items())
-    for name, i in (("m", 1), ("v", 2), ("theta", 0)):
-        if np.shape(got[i]) != right[i].shape or not np.allclose(got[i], right[i], rtol=1e-9):
-            sentence = f"After update {t} (with {told}) {name} is wrong"
-            if np.shape(got[i]) != right[i].shape:
-                raise Unsolved(f"{sentence}: its shape is {np.shape(got[i])}, not {right[i].shape}.")
-            change, due = (a - old if name == "theta" else a for a in (got[i], right[i]))
-            of = (
-                "its change, divided by the right one,"
-                if name == "theta"
-                else "what it is, divided by what it should be,"
-            )
-            others = {"m": "", "v": " m is right.", "theta": " m and v are right."}[name]
+    after = f"After update {t} (with {', '.join(f'{key}={value:g}' for key, value in settings.items())})"
+    for i, what in ((1, "m"), (2, "m is right, but v"), (0, "m and v are right, but the change of theta")):
+        a, due = (np.asarray(x) - (old if i == 0 else 0) for x in (got[i], right[i]))
+        if a.shape != due.shape:
+            raise Unsolved(f"{after} {what} has shape {a.shape}, and should have {due.shape}.")
+        if not np.allclose(a, due, rtol=1e-8):
             with np.errstate(all="ignore"):
-                raise Unsolved(f"{sentence}: {of} is {np.round(change / due, 4).tolist()}.{others}")
+                raise Unsolved(
+                    f"{after} {what} is wrong: divided by what it should be, {np.round(a / due, 4).tolist()}."
+                )
 
 
 GRADERS: dict[str, Callable[[Names], str]] = {

@@ -122,3 +122,17 @@ def test_it_runs_and_says_that_hard_attention_has_not_moved():
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.count("moved by 0\n") == 3 and said.startswith("gradcheck: softmax is off by ")
     said.encode("cp1252")
+
+
+def test_the_benchmark_of_microgpts_size_prints_one_line(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "benchmarks"))
+    import microgpt
+
+    texts = microgpt.documents()
+    assert len(texts) > 1000 and max(map(len, texts)) == 17  # 16 positions, and what comes after the last
+    assert all(text[0] == text[-1] == microgpt.END for text in texts)
+    monkeypatch.setattr(microgpt, "STEPS", 10)
+    monkeypatch.setattr(microgpt, "RUNS", 1)
+    microgpt.main()
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and said.startswith("10 steps of a GPT of microgpt's size")

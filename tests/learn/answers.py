@@ -127,8 +127,8 @@ WRONG_ATTEMPTS = [
     ("backward", ["queue = [root]\n" + WALK + "g\n            queue.append(parent)"], "uses are of different age"),
     ("backward", [COLLECT + "queue = sorted(nodes, key=lambda node: node.created)\n" + WALK + "g"],
      "the gradient of x is 0.7 and should be 2.4"),
-    ("adam", [MOMENTS + "theta = theta - lr * m / (np.sqrt(v) + eps)"], "theta is wrong"),
-    ("adam", [MOMENTS.replace("**2", "") + STEP], "v is wrong"),
+    ("adam", [MOMENTS + "theta = theta - lr * m / (np.sqrt(v) + eps)"], "but the change of theta is wrong"),
+    ("adam", [MOMENTS.replace("**2", "") + STEP], "m is right, but v is wrong"),
     ("adam", [MOMENTS + STEP], "(with eps=1e-08, weight_decay=0.1) m is wrong"),
     ("adam", ["g = g + weight_decay * theta\nm += (1 - beta1) * (g - m)\n" + STEP], "adam() writes into an array"),
 ]  # fmt: skip
