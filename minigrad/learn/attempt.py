@@ -16,7 +16,7 @@ from typing import NamedTuple
 from minigrad.learn.grading import grade
 from minigrad.learn.op_grader import Unsolved, raised
 
-LIMIT = 30.0  # seconds; the longest takes one or two
+LIMIT = 20.0  # seconds; the longest takes one or two
 KEPT = 1_000  # characters of what the file prints
 
 

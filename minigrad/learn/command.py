@@ -67,7 +67,7 @@ def copy(folder: Path) -> int:
         say(wrap(f"Left as they are, since you have worked on them: {', '.join(changed)}."))
         say("To begin one again, delete it and copy again.")
     first = next(iter(EXERCISES.values()))
-    say(wrap(f"Open {folder / first.file}, write what it asks for, then: {_command(first.name, folder)}"))
+    say(f"Open {folder / first.file} and write what it asks for, then:\n    {_command(first.name, folder)}")
     return 0
 
 
@@ -81,7 +81,7 @@ def list_all(folder: Path) -> int:
             n_solved += state == SOLVED
             say(f"{number:2}  {exercise.name:{width_of_name}}  {state:{len(NOT_BEGUN)}}  {exercise.about}")
     if not folder.is_dir():
-        say(f"\nThere is no folder {folder}{os.sep} yet. To begin: python -m minigrad exercises --copy")
+        say(f"\nThere is no folder {folder}{os.sep} yet. To begin:\n    python -m minigrad exercises --copy")
     say(f"\n{n_solved} of {len(EXERCISES)} solved")
     return 0 if n_solved == len(EXERCISES) else 1
 
@@ -93,7 +93,7 @@ def grade(exercise: Exercise, folder: Path) -> int:
         say(wrap(f"There is no {folder / exercise.file} yet. To begin: python -m minigrad exercises --copy"))
         return 1
     if text == exercise.stub:
-        say(wrap(f"{exercise.name}: {NOT_BEGUN}. {folder / exercise.file} is as it was copied; it says what to write."))
+        say(wrap(f"{exercise.name}: {NOT_BEGUN}. {folder / exercise.file} is as it was copied. It says what to do."))
         return 1
     outcome = outcome_of(exercise.name, folder / exercise.file)
     _tell(exercise, folder, outcome)
@@ -107,9 +107,10 @@ def _tell(exercise: Exercise, folder: Path, outcome: Outcome) -> None:
     say(wrap(f"{exercise.name}: {SOLVED if outcome.solved else NOT_YET}. {outcome.said}"))
     if outcome.solved:
         names = list(EXERCISES)
-        after = names[names.index(exercise.name) + 1 :][:1]
-        following = f" Next: {after[0]}." if after else ""
-        say(wrap(f"\nThe project's own page beside yours: {_command(exercise.name, folder)} --solution.{following}"))
+        after = names[names.index(exercise.name) + 1 :]
+        what = "How it was meant to be mended" if exercise.name in MENDED else "The project's own page beside yours"
+        say(f"\n{what}:\n    {_command(exercise.name, folder)} --solution")
+        say(f"Next: {after[0]}" if after else "That was the last.")
     else:
         say(wrap(f"\nA worked hint stands at the end of {folder / exercise.file}."))
 

@@ -1,7 +1,9 @@
 """`python -m minigrad exercises`: copying, the list, one exercise, its solution; and the exit codes."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from answers import completed
@@ -94,7 +96,7 @@ def test_one_exercise_from_not_begun_to_solved(said, here):
         completed("softmax", "return y * (grad_y - (y * grad_y).sum(axis, keepdims=True))"), encoding="utf-8"
     )
     code, out = said("softmax")
-    assert code == 0 and out.startswith("softmax: solved. Right in all 7 cases.") and "Next: cross_entropy." in out
+    assert code == 0 and out.startswith("softmax: solved. Right in all 7 cases.") and "Next: cross_entropy\n" in out
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -140,8 +142,8 @@ def test_the_solution_of_a_bug_is_the_change_and_your_own_changes(said, here):
 def test_the_command_works_as_a_program_in_a_terminal_of_windows(tmp_path):
     """In a folder that is no clone, with an encoding that has no ∂."""
     run = [sys.executable, "-X", "utf8=0", "-m", "minigrad", "exercises", "softmax", "--solution"]
-    environment = {**attempt.os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
-    environment["PYTHONPATH"] = str(attempt.Path(attempt.__file__).parents[2])
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    environment["PYTHONPATH"] = str(Path(attempt.__file__).parents[2])
     done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert "dexp(x_i)/dx_j" in done.stdout.decode("cp1252")
