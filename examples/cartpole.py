@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         returns = [story.spread_of(runs, key) for key in ("sampled", "greedy", "untrained")]
         lines.append([name, *returns, *(story.spread_of(runs, key, "{:.2g}") for key in ("gradient", "drift"))])
     story.table(title, head, lines)
-    draw(results, args.out / "cartpole.png")
+    draw(results, story.png(args, "cartpole"))
     return story.finish(args, results, in_words(results))
 
 
@@ -180,4 +180,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -192,4 +192,4 @@ def draw(results: dict[str, Any], axis: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -89,4 +89,4 @@ def _told(explanation: Explanation) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

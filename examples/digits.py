@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     lines.append(["(computed) guessing one of ten", "10.0", ""])
     title = f"500 digits not learned from: median (range) of {args.seeds} seeds, {steps} steps"
     story.table(title, ["", "read right, %", "drift of query and key weights"], lines)
-    draw(rows, args.out / "digits.png")
+    draw(rows, story.png(args, "digits"))
     results: dict[str, Any] = {"steps": steps, "rows": rows}
     return story.finish(args, results, in_words(results))
 
@@ -171,4 +171,4 @@ def draw(rows: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

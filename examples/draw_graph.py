@@ -129,4 +129,4 @@ def in_words(results: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

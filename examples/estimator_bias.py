@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     rows = {str(n): Choice(n, samples) for n in SIZES}
     results = {"samples": samples, "problems": story.compare(measure, rows, args, "problems")}
     report(results)
-    draw(results, args.out / "estimator_bias.png")
+    draw(results, story.png(args, "estimator_bias"))
     return story.finish(args, results, in_words(results))
 
 
@@ -186,4 +186,4 @@ def draw(results: dict[str, Any], bias: Any, deviation: Any, by_tau: Any) -> Non
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

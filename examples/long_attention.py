@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "retrieval": story.compare(train, rows, args, "2  retrieval"),
     }
     report(results)
-    draw(results, args.out / "long_attention.png")
+    draw(results, story.png(args, "long_attention"))
     return story.finish(args, results, in_words(results))
 
 
@@ -205,4 +205,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     lines.append(["(computed) guessing a place", *[f"{100 / len(PLACES):.1f}"] * 2, "", ""])
     title = f"Right answers and right looks, %: median (range) of {args.seeds} seeds, {steps} steps"
     story.table(title, ["", *COLUMNS.values()], lines)
-    draw(results, args.out / "memory_network.png")
+    draw(results, story.png(args, "memory_network"))
     return story.finish(args, results, in_words(results))
 
 
@@ -185,4 +185,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         lines.append(["(computed) true click probability", *best])
         what = f"{title} × 100 by number of interests: median (range) of {args.seeds} seeds, {steps} steps"
         story.table(what, ["", *map(str, INTERESTS)], lines)
-    draw(results, args.out / "recommend.png")
+    draw(results, story.png(args, "recommend"))
     return story.finish(args, results, in_words(results))
 
 
@@ -222,4 +222,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from story import write_text
+from story import tell, write_text
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -120,4 +120,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tell(main)

@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     }
     report(results)
     report_text(results)
-    draw(results, args.out / "soft_vs_hard.png")
+    draw(results, story.png(args, "soft_vs_hard"))
     return story.finish(args, results, in_words(results))
 
 
@@ -232,4 +232,4 @@ def draw(results: dict[str, Any], *axes: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for chapter in (from_scores_to_weights, a_vote, temperature, where_simpler_ways_break, any_length, gradients):
         results |= chapter()
-    draw(results, args.out / "softmax_tour.png")
+    draw(results, story.png(args, "softmax_tour"))
     return story.finish(args, results, in_words(results))
 
 
@@ -135,4 +135,4 @@ def draw(results: dict[str, Any], bars: Any, curves: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

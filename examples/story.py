@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import functools
 import itertools
@@ -10,8 +11,10 @@ import json
 import multiprocessing
 import os
 import platform
+import signal
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +25,57 @@ from unittest import mock
 import numpy as np
 
 from pictures import band, pyplot, save_picture, write_whole  # noqa: F401
+
+# --- the terminal ----------------------------------------------------------------------------------------------------
+
+# What a terminal that is not UTF-8 shows instead; any other letter that it lacks becomes "?".
+PLAIN = str.maketrans({
+    "→": "->", "←": "<-", "−": "-", "–": "-", "—": "-", "±": "+-", "×": "x", "·": ".", "√": "sqrt",
+    "≤": "<=", "≥": ">=",
+    "≈": "~", "∇": "grad ", "∂": "d", "τ": "tau", "█": "#", "…": "...",
+})  # fmt: skip
+
+
+def tell(main: Callable[[], Any]) -> None:
+    """Run an example as a program: Ctrl-C ends it with a sentence and exit code 130."""
+    sys.stdout, sys.stderr = Voice(sys.stdout), Voice(sys.stderr)
+    try:
+        main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\nstopped by Ctrl-C before the end", file=sys.stderr, flush=True)
+        sys.exit(130)
+
+
+class Voice:
+    """A stream that a letter cannot stop, nor a closed pipe: the run goes on and its results are still written."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        encoding = self.stream.encoding or "ascii"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            text = text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
+        self._unless_closed(lambda: self.stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._unless_closed(self.stream.flush)
+
+    def _unless_closed(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except OSError:  # nobody reads any more: what follows goes nowhere
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
 
 # --- before ----------------------------------------------------------------------------------------------------------
 
@@ -101,7 +155,27 @@ def run(
     one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     spawn = multiprocessing.get_context("spawn")
     with mock.patch.dict(os.environ, one_thread), ProcessPoolExecutor(processes, mp_context=spawn) as pool:
-        return list(with_progress(pool.map(job, *zip(*jobs, strict=True)), label, len(jobs)))
+        try:
+            with deaf_to_ctrl_c():  # the new processes inherit this; Ctrl-C then reaches this process alone
+                results = pool.map(job, *zip(*jobs, strict=True))
+            return list(with_progress(results, label, len(jobs)))
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.kill()  # otherwise the pool waits until the runs have ended
+            raise
+
+
+@contextlib.contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment. Only the main thread may, and only there does Ctrl-C arrive."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def with_progress(items: Iterable[Any], label: str, total: int) -> Iterator[Any]:
@@ -176,10 +250,7 @@ def spread_of(runs: Sequence[Mapping[str, Any]], key: str, form: str = "{:.1f}")
 
 
 def finish(args: Any, results: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """The end of an example: print in words what was seen; with --json, write the figures, these words and the time."""
-    print("", *words, sep="\n")
-    if args.quick and args.default_seeds:
-        print("(A first look, with fewer steps and seeds: the full run may say otherwise. See examples/README.md.)")
+    """The end of an example: with --json, write the figures, words and time; then print in words what was seen."""
     results |= {
         "in_words": list(words),
         "seconds": round(time.monotonic() - args.started, 1),
@@ -190,8 +261,17 @@ def finish(args: Any, results: dict[str, Any], words: Sequence[str]) -> dict[str
     }  # fmt: skip
     if args.json is not None:
         write_text(args.json, json.dumps(results) + "\n")
+    print("", *words, sep="\n")
+    if args.quick and args.default_seeds:
+        print("(A first look, with fewer steps and seeds: the full run may say otherwise. See examples/README.md.)")
+    if args.json is not None:
         print(f"figures: {args.json}")
     return results
+
+
+def png(args: Any, name: str) -> Path:
+    """Where the picture goes: a first look never replaces the picture of a full run."""
+    return Path(args.out / f"{name}_quick.png" if args.quick else args.out / f"{name}.png")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     results["lengths"] = long_inputs.compare(args)
     report(results)
     long_inputs.report(results)
-    draw(results, args.out / "temperature.png")
+    draw(results, story.png(args, "temperature"))
     return story.finish(args, results, in_words(results))
 
 
@@ -148,4 +148,4 @@ def draw(results: dict[str, Any], size: Any, learned: Any, lengths: Any, leader:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

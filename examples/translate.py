@@ -159,7 +159,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "rows": story.compare(train, rows, args, "translation"),
     }
     report(results)
-    draw(results, args.out / "translate.png")
+    draw(results, story.png(args, "translate"))
     return story.finish(args, results, in_words(results))
 
 
@@ -220,4 +220,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

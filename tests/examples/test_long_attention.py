@@ -87,4 +87,4 @@ def test_in_the_record_a_window_finds_all_within_it_and_guesses_beyond_it():
 
 def test_its_picture_is_drawn(short_run):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    assert (short_run[1] / "long_attention.png").read_bytes().startswith(b"\x89PNG")
+    assert (short_run[1] / "long_attention_quick.png").read_bytes().startswith(b"\x89PNG")

@@ -97,7 +97,7 @@ def test_figures_and_picture_are_written(short_run):
     assert json.loads((out / "figures.json").read_text(encoding="utf-8")) == json.loads(json.dumps(results))
     assert list(results["rows"]) == list(example.ROWS)
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    assert (out / "memory_network.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "memory_network_quick.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_words_follow_the_numbers(short_run):

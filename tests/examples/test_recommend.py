@@ -168,4 +168,4 @@ def test_in_the_record_the_controls_rank_as_told():
 
 def test_its_picture_is_drawn(short_run):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    assert (short_run[1] / "recommend.png").read_bytes().startswith(b"\x89PNG")
+    assert (short_run[1] / "recommend_quick.png").read_bytes().startswith(b"\x89PNG")

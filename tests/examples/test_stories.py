@@ -62,7 +62,7 @@ def test_the_figures_are_written_whole(short_run):
 
 def test_the_picture_is_drawn(short_run):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    assert (short_run[1] / "soft_vs_hard.png").read_bytes().startswith(b"\x89PNG")
+    assert (short_run[1] / "soft_vs_hard_quick.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_words_follow_the_numbers(short_run):
