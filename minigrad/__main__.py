@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import minigrad
@@ -19,6 +19,10 @@ from minigrad.finite_differences.cases import CASES
 from minigrad.finite_differences.modules import MODULES, with_parameters
 from minigrad.finite_differences.speed import SIZES, speed_up
 from minigrad.tensors.operators import OPS
+
+# Each adds a command: it calls `commands.add_parser(...)` and `set_defaults(run=...)`, a function of the parsed
+# arguments that returns the exit code.
+COMMANDS: tuple[Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], None], ...] = ()
 
 
 class Row(NamedTuple):
@@ -102,16 +106,22 @@ def print_table() -> int:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Return 1 if any op or module fails, else 0."""
+    """Run the command named in `arguments`, by default the check; return its exit code, 0 if all is well."""
     parser = argparse.ArgumentParser(
         prog="python -m minigrad", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    if parser.parse_args(arguments).version:
+    parser.set_defaults(run=lambda _: print_table())
+    if COMMANDS:
+        commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+        for add_command in COMMANDS:
+            add_command(commands)
+    chosen = parser.parse_args(arguments)
+    if chosen.version:
         print(f"minigrad {minigrad.__version__}")
         return 0
     try:
-        return print_table()
+        return int(chosen.run(chosen))
     except BrokenPipeError:  # the reader has left, as `head` does; Python's last flush must not complain either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

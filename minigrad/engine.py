@@ -6,10 +6,11 @@ chain of ops. If y = f(x) is one of them, the chain rule turns ∂L/∂y into �
     ∂L/∂xⱼ = Σᵢ (∂L/∂yᵢ)(∂yᵢ/∂xⱼ)          a vector times the Jacobian, the matrix of all ∂yᵢ/∂xⱼ
 
 The function that computes this is the op's vector-Jacobian product, its VJP. The Jacobian itself is never needed, and
-it would be n times as large: for y = exp(x) of n numbers it has n² entries, nearly all 0, while the VJP is the single
-multiplication `grad_y * y`. So an op (see ops/) is a function on NumPy arrays that returns its value and a VJP for each
-input. All the rest is here, once. What makes a Tensor safe and convenient has rooms of its own, in tensors/: storage
-(who may write), arguments (dtypes, copies, errors), operators (+ * @ and methods), modes (no_grad, scopes, observers).
+it would be large: for y = exp(x) of n numbers it has n² entries, nearly all 0. The VJP is a single multiplication,
+`grad_y * y`. As L is one number, one walk back gives the gradients of all parameters. So an op (see ops/) is a
+function on NumPy arrays that returns its value and a VJP for each input. All the rest is here, once. What makes a
+Tensor safe and convenient has rooms of its own, in tensors/: storage (who may write), arguments (dtypes, copies,
+errors), operators (+ * @ and methods), modes (no_grad, scopes, observers).
 """
 
 from __future__ import annotations
@@ -256,7 +257,8 @@ def newest_first(root: Node) -> list[Node]:
 
 def pull_back(node: Node, grad: Array) -> list[Array | None]:
     """The contribution of one Node's output gradient to each of its inputs (None: needs none)."""
-    grad.setflags(write=False)  # other Nodes may have been given the same array
+    grad = grad.view()
+    grad.setflags(write=False)  # other Nodes may have been given the same numbers
     observers = state.observers
     for observer in observers:
         observer.vjp_starts(node, grad)

@@ -48,9 +48,9 @@ MAPS: dict[str, Normalize] = {
 class MultiHeadAttention(Module):
     """Each position asks with a query; each position offers a key to be matched against it, and a value to be read.
 
-        q, k, v = x Wq, c Wk, c Wv            c is `context`, or x itself
-        weights = normalize(q kᵀ / √d_head)    in each head: how much of each value a query takes
-        y       = (weights v, the heads side by side) Wo
+        q, k, v = x Wq + bq, c Wk + bk, c Wv + bv      c is `context`, or x itself
+        weights = normalize(q kᵀ / √d_head)            in each head: how much of each value a query takes
+        y       = (weights v, heads side by side) Wo + bo
 
     One softmax has room for one question: it averages what it finds. Heads ask several at once, each with d_model /
     n_heads of the features: one may look at the word before, another at the subject of the sentence. All of them
@@ -59,7 +59,7 @@ class MultiHeadAttention(Module):
     Shapes.  x (B, Tq, d_model), context (B, Tk, d_model), y (B, Tq, d_model); B may be any axes, or none.
 
     Vaswani et al. 2017, Attention Is All You Need. With softmax the key's bias never learns: it adds the same number,
-    q·b, to all scores of a query, and softmax cancels what is the same for all (Namazifar et al. 2023).
+    q·bk, to all scores of a query, and softmax cancels what is the same for all (Namazifar et al. 2023).
 
     Arguments:
         causal: position t sees only positions up to t.
@@ -84,7 +84,9 @@ class MultiHeadAttention(Module):
         if d_model % n_heads:
             raise ValueError(f"d_model = {d_model} cannot be split evenly among n_heads = {n_heads}")
         if not callable(normalize) and normalize not in MAPS:
-            raise ValueError(f"there is no map {normalize!r} from scores to weights; there are {', '.join(MAPS)}")
+            raise ValueError(
+                f"there is no normalizer {normalize!r}, from scores to weights; there are {', '.join(MAPS)}"
+            )
         rng = rng or np.random.default_rng()
         self.n_heads = n_heads
         self.causal = causal
@@ -177,7 +179,7 @@ class GPTConfig:
         block_size: the longest sequence it can take.
         n_layers, n_heads, d_model: blocks, heads in each, features at each position.
         dropout: of the embeddings, the weights, and each block's branches.
-        normalize: the map from scores to weights, see `MultiHeadAttention`.
+        normalize: the normalizer, from scores to weights, see `MultiHeadAttention`.
     """
 
     vocab_size: int

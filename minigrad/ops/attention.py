@@ -25,8 +25,9 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
         y = W v
 
     Why √d.  If the entries of q and k are independent, with mean 0 and variance 1, each product qᵢkᵢ has variance 1,
-    and their sum q·k over d of them has variance d. Without the division scores would grow with d, softmax would put
-    nearly all weight on one key, and little gradient would come back: W ∘ (...) below is near 0 where W is 0 or 1.
+    and their sum q·k over d of them has variance d. Divided by √d, its standard deviation, it has variance 1 for any d.
+    Without that, scores would grow with d, softmax would put nearly all weight on one key, and little gradient would
+    come back: in grad_S below, W is near 0 at the other keys, and the bracket is near 0 at that one.
 
     Shapes.  q (..., Tq, d), k (..., Tk, d), v (..., Tk, d_v), y (..., Tq, d_v); leading axes (batch, heads) broadcast.
     mask is boolean, True = may attend, and broadcasts to (..., Tq, Tk). With causal=True position t sees only positions
@@ -34,8 +35,8 @@ def attention(q, k, v, *, n_heads=None, mask=None, causal=False):
     with its own d features, and the results stand side by side, y (..., Tq, n_heads · d_v). A mask with as many axes as
     q or k is then for all heads; one with an axis more, (..., n_heads, Tq, Tk), is for each.
 
-    Backward.  Three steps, each backwards, the last first. y = W v and S = q kᵀ / √d are matrix products (`matmul`),
-    and between them every row goes through a softmax (`softmax`):
+    Backward.  Go back through the three steps, starting with the last. y = W v and S = q kᵀ / √d are matrix products
+    (see `matmul`), and between them every row goes through a softmax (see `softmax`). ∘ multiplies element by element.
         grad_v = Wᵀ grad_y
         grad_W = grad_y vᵀ
         grad_S = W ∘ (grad_W − Σⱼ Wₜⱼ grad_Wₜⱼ)           the sum over each row

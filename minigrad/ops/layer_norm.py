@@ -21,8 +21,8 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
         grad_xⱼ     = r (gⱼ − mean(g) − x̂ⱼ mean(g x̂))
         grad_weight = Σ_rows grad_y x̂
         grad_bias   = Σ_rows grad_y
-    A row's gradient sums to 0, as shifting x changes nothing; but for ε it has no part along x̂ either, as scaling x
-    would change nothing.
+    A row's gradient sums to 0, as shifting x changes nothing. If ε were 0, scaling x would change nothing either, and
+    the gradient would have no part along x̂.
     """
     check_rows(x, weight, bias, eps)
     mean = x.mean(-1, keepdims=True)

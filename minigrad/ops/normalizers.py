@@ -90,7 +90,7 @@ def sigmoid_normalize(x, *, axis=-1, mask=None):
 
         yᵢ = σ(xᵢ) / Σⱼ σ(xⱼ)
 
-    Large scores all saturate at σ = 1: how far one is ahead of another is lost. For very negative scores it is softmax,
+    Large scores all saturate at σ = 1, and differences between them are lost. For very negative scores it is softmax,
     since there σ(x) is nearly exp(x).
 
     Backward.  y is the softmax of ln σ(x), and the slope of ln σ(x) is σ(1 − σ)/σ = 1 − σ(x). With g = grad_y, by the

@@ -1,9 +1,10 @@
-"""The update rules as their papers print them, on one parameter.
+"""The update rules on one parameter, as their papers have them. Where PyTorch's form differs, we take that and say so.
 
 θ is the parameter, g the gradient of the loss with respect to it, and lr the learning rate. A rule takes the old values
 and returns the new ones; what it remembers from one update to the next (u, or the moments m and v) starts at 0.
 
-`flat.py` runs these rules over all parameters at once and in place. A test holds the two to the same numbers.
+`flat.py` runs these rules over all parameters at once and in place, and decays only those with two or more axes. A test
+holds the two to the same numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def sgd(
         u ← momentum · u + g
         θ ← θ − lr · u
 
-    Weight decay adds weight_decay/2 · ‖θ‖² to the loss, whose gradient is the term added to g.
+    Weight decay adds weight_decay/2 · ‖θ‖² to the loss, and the gradient of that is the term added to g. In
+    Polyak's form lr is inside of u; outside, as in PyTorch, a change of lr acts at once.
     """
     g = g + weight_decay * theta
     u = momentum * u + g
@@ -68,7 +70,8 @@ def adamw(
         θ, m, v ← adam(θ, g, m, v, t)
 
     In Adam the decay is part of g, so it is divided by √v̂ like the rest, and weights with large gradients hardly decay.
-    Here all weights shrink at the same rate.  (Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization.)
+    Here all weights shrink at the same rate.  (Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization. They
+    keep the decay apart from lr; we multiply the two, as PyTorch does.)
     """
     theta = theta - lr * weight_decay * theta
     return adam(theta, g, m, v, t, lr=lr, betas=betas, eps=eps)

@@ -30,7 +30,7 @@ state = _State()  # each thread has its own
 
 
 class no_grad:
-    """`with no_grad():` or `@no_grad`: compute without remembering how; cheaper where nothing will be trained."""
+    """`with no_grad():` or `@no_grad`: compute without building a graph; cheaper where nothing will be trained."""
 
     def __new__(cls, f: Any = None) -> Self:
         made = super().__new__(cls)

@@ -6,6 +6,7 @@ import pytest
 import minigrad
 from agreement import leaf
 from minigrad import Tensor, no_grad
+from minigrad.engine import as_op
 from minigrad.ops.elementwise import exp, tanh
 
 
@@ -134,3 +135,13 @@ def test_backward_of_what_was_computed_under_no_grad_says_so():
             y.backward()
     with pytest.raises(RuntimeError, match=r"computed under no_grad\(\)"):
         y.backward()
+
+
+def test_an_array_that_a_vjp_returns_stays_its_owners_to_write():
+    """Gradients are handed on read-only; the array behind them may be somebody's."""
+    slope = np.array([3.0, 4.0])
+    x = leaf([1.0, 2.0])
+    y = as_op(lambda x: (slope @ x, lambda grad_y: slope), name="dot")(exp(x))
+    y.backward()
+    slope[0] = 5.0
+    np.testing.assert_allclose(x.grad, np.exp([1.0, 2.0]) * [3.0, 4.0])

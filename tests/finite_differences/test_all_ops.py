@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import minigrad  # noqa: F401  every op enters OPS when it is imported
+from agreement import random_cotangent
 from minigrad.engine import Joint, Tensor, as_op
 from minigrad.finite_differences import gradcheck
 from minigrad.finite_differences.cases import CASES
@@ -28,12 +29,6 @@ def is_float(array):
 def as_arrays(case, dtype):
     """What an op's function gets: arrays, floating ones in `dtype`."""
     return [None if a is None else np.array(a, dtype if is_float(a) else None) for a in case.arrays]
-
-
-def random_like(y):
-    """A gradient for y, with no element near 0."""
-    rng = np.random.default_rng(1)
-    return (rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1, 1], y.shape)).astype(y.dtype)
 
 
 def rule(name, case, dtype=np.float64):
@@ -61,7 +56,7 @@ def gradients(op, case, dtype=np.float64):
     """The gradients of <random u, op(case)>, of the floating arguments; None for the others."""
     tensors = [a if a is None else Tensor(a, requires_grad=is_float(a)) for a in as_arrays(case, dtype)]
     y = case.of(op)(*tensors)
-    y.backward(random_like(y))
+    y.backward(random_cotangent(y))
     return y, [None if t is None else t.grad for t in tensors]
 
 
@@ -98,7 +93,7 @@ def test_only_estimators_are_declared_to_differ(name):
 def test_vjps_write_into_nothing_they_were_given_or_keep(name, case):
     """Called a second time, a VJP must return the same bits; inputs, output and grad_y must still have theirs."""
     arrays, y, vjp = rule(name, case)
-    grad_y = random_like(y)
+    grad_y = random_cotangent(y)
     seen = [a for a in (*arrays, y, grad_y) if a is not None]
     before = [np.array(a) for a in seen]
 
@@ -118,7 +113,7 @@ def test_float32_stays_float32(name, case):
     """Value and gradients, and each VJP's own result, before the engine converts it."""
     _, y, vjp = rule(name, case, np.float32)
     assert y.dtype == np.float32
-    assert all(grad.dtype == np.float32 for grad in vjp(random_like(y)))
+    assert all(grad.dtype == np.float32 for grad in vjp(random_cotangent(y)))
 
     y, grads = gradients(OPS[name], case, np.float32)
     assert y.dtype == np.float32

@@ -168,7 +168,7 @@ def test_weights_are_dropped_only_in_training(rng):
 def test_bad_attention_is_refused_in_words(rng):
     with pytest.raises(ValueError, match="d_model = 8 cannot be split evenly among n_heads = 3"):
         MultiHeadAttention(8, 3)
-    with pytest.raises(ValueError, match=r"no map 'softmin'.*softmax, hardmax, uniform, sum_normalize"):
+    with pytest.raises(ValueError, match=r"no normalizer 'softmin'.*softmax, hardmax, uniform, sum_normalize"):
         MultiHeadAttention(8, 2, normalize="softmin")
     attn, x = attention_with(), tensor(rng, 2, 5, 8)
     with pytest.raises(ValueError, match="the sequence is empty"):

@@ -138,8 +138,8 @@ def test_large_batches_are_worked_through_in_parts_with_the_same_result():
     rng = np.random.default_rng(0)
     q, k, v = (rng.normal(size=(7, 3, 40, 8)).astype(np.float32) for _ in "qkv")
     lengths = minigrad.length_mask(rng.integers(0, 41, size=(7, 1)), 40)
-    together = pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=lengths), q, k, v)
-    upstream = np.random.default_rng(7).normal(size=together[0].shape)
+    upstream = rng.normal(size=q.shape)
+    together = pulled(lambda q, k, v: minigrad.attention(q, k, v, mask=lengths), q, k, v, cotangent=upstream)
     for i in range(7):
         alone = pulled(
             lambda q, k, v, i=i: minigrad.attention(q, k, v, mask=lengths[i]), q[i], k[i], v[i], cotangent=upstream[i]
