@@ -21,6 +21,8 @@ things set OPENBLAS_NUM_THREADS=1 first: threads that wait for each other made -
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import hashlib
 import itertools
 import math
@@ -35,7 +37,6 @@ import numpy as np
 import char_gpt_command as command
 import minigrad as mg
 import pictures
-import story
 from minigrad import nn, optim, text
 
 
@@ -148,7 +149,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         parser.error(str(error))
 
     s, n = run.settings, sum(p.size for p in run.model.parameters())
-    print(
+    story.say(
         f"{run.text_file or 'the help of this Python'}: {len(run.source):,} characters, {len(run.vocabulary)} "
         f"different. {n:,} parameters, steps {run.done} to {s.steps}"
     )
@@ -159,23 +160,26 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     if run.done < s.steps:
         command.stop(run, args)
     written = command.write(run.model, run.vocabulary, args, args.length, s.seed)
-    print(f"\n{'-' * 20} a sample, temperature {args.temperature} {'-' * 20}\n{written}\n{'-' * 62}\n")
-    print(f"checkpoint: {path}")
     entropies = {"unigram": text.unigram_entropy(run.source), "bigram": text.bigram_entropy(run.source)}
     results = {
         "settings": asdict(s), "text": run.text_file, "characters": len(run.source), "sha256": run.sha256,
         "parameters": n, "entropies": entropies, "training_loss": run.training_loss,
         "validation_loss": run.validation_loss, "tokens_per_second": rate, "sample": written,
     }  # fmt: skip
-    draw(results, path.with_suffix(".png"))
-    return story.finish(args, results, in_words(results))
+
+    def report(results: dict[str, Any]) -> None:
+        print(f"\n{'-' * 20} a sample, temperature {args.temperature} {'-' * 20}\n{written}\n{'-' * 62}")
+        print(f"checkpoint: {path}")
+
+    return story.finish("char_gpt", args, results, in_words, report, draw)
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     loss = results["validation_loss"][-1][1]
     return [
-        f"Validation loss {loss:.3f} nats, {loss / math.log(2):.2f} bits per character; the best guess from the last "
-        f"character alone costs {results['entropies']['bigram']:.2f} (the bigram entropy)."
+        f"Validation loss {loss:.3f} nats, {loss / math.log(2):.2f} bits per character.",
+        f"The best guess from the last character alone costs {results['entropies']['bigram']:.2f} bits (the bigram "
+        f"entropy).",
     ]
 
 

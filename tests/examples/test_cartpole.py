@@ -87,8 +87,8 @@ def test_its_words_follow_the_numbers(short_run):
     written = json.loads((short_run[1] / "figures.json").read_text())
     assert written["in_words"] == cartpole.in_words(written)
     written["rows"]["softmax"][0]["sampled"], written["rows"]["argmax"][0]["gradient"] = 499.0, 0.5
-    assert "a mean return of 499.0 of 500" in cartpole.in_words(written)[0]
-    assert "1 of 1 seeds); argmax, whose largest gradient is 0.5," in cartpole.in_words(written)[0]
+    assert "in 1 of 1 seeds; argmax's largest gradient is 0.5." in cartpole.in_words(written)[0]
+    assert "softmax 499.0, argmax" in cartpole.in_words(written)[1]
 
 
 def test_in_the_record_softmax_solves_the_game_in_every_seed():

@@ -104,8 +104,8 @@ def test_the_words_follow_the_numbers(short_run):
     results = json.loads(json.dumps(short_run[0]))
     results["rows"]["1 hop"][0] |= {"one": 99.0, "two": 41.0}
     results["rows"]["2 hops"][0] |= {"one": 98.0, "two": 97.0}
-    assert "one hop answers 41.0 % and two hops 97.0 %; of those" in example.in_words(results)[0]
-    assert "99.0 and 98.0 %" in example.in_words(results)[0]
+    assert "one hop answers 41.0 %, two hops 97.0 %." in example.in_words(results)[0]
+    assert "one hop answers 99.0 %, two hops 98.0 %." in example.in_words(results)[1]
 
 
 def recorded(name, key):
