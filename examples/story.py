@@ -108,8 +108,8 @@ def run(
     pool = ProcessPoolExecutor(processes, spawn, initializer=end_with_the_parent)
     try:
         with mock.patch.dict(os.environ, one_thread), deaf_to_ctrl_c():
-            results = pool.map(job, *zip(*jobs, strict=True))
-        return list(with_progress(results, label, len(jobs)))
+            futures = [pool.submit(job, *arguments) for arguments in jobs]
+        return list(with_progress((future.result() for future in futures), label, len(jobs)))
     except BaseException:
         for process in multiprocessing.active_children():
             process.kill()  # otherwise the pool waits until the runs have ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import multiprocessing
 import os
@@ -38,7 +39,9 @@ def listen() -> None:
 def stop(*_: Any) -> None:
     """Unwind, so that half-written files and other processes go. Where that is held up, end without it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
-    print("\n" * sys.stderr.isatty() + "stopped by Ctrl-C before the end", file=sys.stderr, flush=True)
+    line = "\n" * sys.stderr.isatty() + "stopped by Ctrl-C before the end\n"
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode())  # sys.stderr may be in the middle of a line
     late = threading.Timer(1.5, leave)
     late.daemon = True
     late.start()
