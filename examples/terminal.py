@@ -137,20 +137,26 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     """Print rows under their heads; the first column to the left, the others to the right.
 
     Where the terminal is too narrow, heads take several lines. Columns that still have no room follow below, beside
-    the first column again.
+    the first column again; and rows become columns where that needs fewer parts.
     """
     say(f"\n{title}")
     lines = [[spelled(str(cell)) for cell in line] for line in [head, *rows]]
-    columns = list(zip(*lines, strict=True))
-    widths = [max(map(len, column)) for column in columns]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     if sum(widths) + 2 * len(widths) - 2 > width():
-        widths = [max(map(len, [*name.split(), *cells])) for name, *cells in columns]
-        widths[0] = min(widths[0], max(12, width() - 2 - max(widths[1:], default=0)))
+        ways = [(way, narrow(way)) for way in (lines, list(zip(*lines, strict=True)))]
+        lines, widths = min(ways, key=lambda way: len(list(groups(way[1]))))
     for i, shown in enumerate(groups(widths)):
         if i:
             print()
         for n, line in enumerate([lines[0], ["-" * w for w in widths], *lines[1:]]):
             print_row([line[c] for c in shown], [widths[c] for c in shown], to_the_bottom=n == 0)
+
+
+def narrow(lines: Sequence[Sequence[str]]) -> list[int]:
+    """The widths of columns whose heads are broken at every word, and the first column where there is no room."""
+    widths = [max(map(len, [*name.split(), *cells])) for name, *cells in zip(*lines, strict=True)]
+    widths[0] = min(widths[0], max(12, width() - 2 - max(widths[1:], default=0)))
+    return widths
 
 
 def groups(widths: Sequence[int]) -> Iterator[list[int]]:
