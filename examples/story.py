@@ -187,7 +187,7 @@ def finish(
     write_text(figures, json.dumps(results) + "\n")
     files = [f"figures: {figures}"]
     if draw is not None and pyplot() is None:
-        files.append("no picture: matplotlib is not installed (pip install matplotlib, or 'minigrad[examples]')")
+        files.append("no picture: matplotlib is not installed (pip install 'minigrad[examples]')")
     elif draw is not None:
         draw(results, picture)
         files.append(f"picture: {picture}")
@@ -197,7 +197,7 @@ def finish(
     say("\n".join(["", *details]))
     if args.quick and args.default_seeds:
         say("(A first look, with fewer steps and seeds: the full run may say otherwise. See examples/README.md.)")
-    say("\n".join(files))
+    print(*files, sep="\n")
     return results
 
 

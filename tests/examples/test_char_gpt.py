@@ -75,7 +75,7 @@ def test_a_run_learns_and_leaves_checkpoint_picture_and_figures(tiny, tmp_path, 
     written = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert written["validation_loss"] == [list(pair) for pair in results["validation_loss"]]
     out = capsys.readouterr().out
-    assert f"{len(LINES):,} characters" in out
+    assert re.search(rf"{len(LINES):,}\s+characters", out)
     assert f"Validation loss {losses[30]:.3f} nats, {losses[30] / np.log(2):.2f} bits per character" in out
     assert results["sample"] in out
 
