@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,12 +30,28 @@ def likely_cause(argument: Argument, true: Array, n_wrong: int) -> str:
         return "f does not change. A gradient where there should be none?"
     if not argument.by_vjp.any():
         return "the VJP returns 0"
+    if not np.isfinite(argument.by_vjp).all():
+        bad = "nan" if np.isnan(argument.by_vjp).any() else "inf"
+        if np.isinf(argument.y).any():
+            return f"the VJP returns {bad}, and f itself is −inf. Check at inputs where it is finite"
+        return f"the VJP returns {bad} where f has a finite slope. Does it overflow, or divide by 0?"
     return (
         _not_linear(argument)
         or _by_numbers(argument, true, n_wrong)
         or _by_jacobian(argument, true)
         or _by_places(argument, true, n_wrong)
     )
+
+
+def exchanged(arguments: Sequence[Argument], wrong: Mapping[int, Array]) -> dict[int, str]:
+    """Which wrong gradients are those of another argument: {argument: sentence}; `wrong` has the right ones."""
+    found = {}
+    for i, own in wrong.items():
+        by_vjp = arguments[i].by_vjp
+        for j, of_another in wrong.items():
+            if i != j and own.shape == of_another.shape and _explains(of_another, by_vjp, own):
+                found[i] = f"exchanged? This is the gradient of argument {arguments[j].position}"
+    return found
 
 
 def largest(numbers: Array) -> float:
@@ -144,8 +161,7 @@ def _step(x: Array) -> float:
 
 def _change(argument: Argument, x: Array, step: Array) -> Array:
     above, below = argument.f(x + step), argument.f(x - step)
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(np.where(above == below, 0, above - below), posinf=0, neginf=0)
+    return np.nan_to_num(np.where(above == below, 0, above - below), posinf=0, neginf=0)
 
 
 def _by_jacobian(argument: Argument, true: Array) -> str:
@@ -169,17 +185,16 @@ def _wrong_slope(argument: Argument, true: Array) -> str:
     """An elementwise op: was f′ taken at another point, or one of its factors forgotten?"""
     x, y, u, by_vjp = argument.x, argument.y, argument.u, argument.by_vjp
     step = _step(x)
-    with np.errstate(all="ignore"):
-        for where, point in (("f′(y) for f′(x)", y), ("f′(−x) for f′(x)", -x)):
-            if _explains(u * _change(argument, point, np.full(x.shape, step)) / (2 * step), by_vjp, true):
-                return f"the slope at the wrong point: {where}?"
-        if largest(argument.vjp_at(y) - true) <= CLOSE * largest(by_vjp - true):
-            return "the slope at the wrong point: x where y belongs?"
-        for name, factor in (("x", x), ("y", y), ("1 − x", 1 - x), ("1 − y", 1 - y)):
-            if _explains(true * factor, by_vjp, true):
-                return f"a factor {name} too much?"
-            if _explains(true / factor, by_vjp, true):
-                return f"a factor {name} forgotten?"
+    for where, point in (("f′(y) for f′(x)", y), ("f′(−x) for f′(x)", -x)):
+        if _explains(u * _change(argument, point, np.full(x.shape, step)) / (2 * step), by_vjp, true):
+            return f"the slope at the wrong point: {where}?"
+    if largest(argument.vjp_at(y) - true) <= CLOSE * largest(by_vjp - true):
+        return "the slope at the wrong point: x where y belongs?"
+    for name, factor in (("x", x), ("y", y), ("1 − x", 1 - x), ("1 − y", 1 - y)):
+        if _explains(true * factor, by_vjp, true):
+            return f"a factor {name} too much?"
+        if _explains(true / factor, by_vjp, true):
+            return f"a factor {name} forgotten?"
     return "a wrong slope: f works on each element alone, and so does the VJP, but with another factor"
 
 
