@@ -122,7 +122,7 @@ UNSEEN = [
     ("concat: the first part for both", concat(lambda g, n: (g[:n], g[:n])), (A, B), "places|shifted"),
     ("concat: whole sum", concat(lambda g, n: (g[:n] + g[n:], g[n:])), (A, B), "too many terms"),
     ("max: to the smallest", maximum(lambda g, x, top: g[:, None] * (x == x.min(-1, keepdims=True))), (X,), "places"),
-    ("max: of the whole array", maximum(lambda g, x, top: g[:, None] * (x == x.max())), (X,), "some of the outputs|mask"),
+    ("max: of the whole array", maximum(lambda g, x, top: g[:, None] * (x == x.max())), (X,), "some of the outputs"),
     ("max: smoothly", maximum(lambda g, x, top: g[:, None] * softmax(x)), (X,), "too many terms"),
     ("max: times the maximum", maximum(lambda g, x, top: g[:, None] * top * x), (X,), "factor"),
     ("max: g as a row", maximum(lambda g, x, top: g * top), (SQUARE,), "wrong axis|transposed"),
