@@ -48,6 +48,7 @@ def blocked(q, k, v, *, n_heads=None, mask=None, causal=False):
     q = q * (1 / math.sqrt(d))  # a smaller array than the scores
     s = np.empty((*lead, 1, n_queries), q.dtype)
     y = _empty_like(q, v.shape[-1])
+    lowest = np.finfo(q.dtype).min  # where all scores of a query are −inf: −inf − (−inf) would be nan
     blocks = _blocks(lead, n_queries, n_keys, skip_later=causal and mask is None)
     E = []
     for entries, queries, keys in blocks:
@@ -55,14 +56,12 @@ def blocked(q, k, v, *, n_heads=None, mask=None, causal=False):
         e = k_ @ q_.mT  # (..., keys, queries)
         if forbidden is not None:  # written over, not added to: nan − inf would be nan
             np.copyto(e, -np.inf, where=(forbidden if mask is None else forbidden[entries])[..., keys, queries])
-        m = e.max(-2, keepdims=True)
-        e -= m if mask is None else np.where(np.isneginf(m), 0, m)
+        e -= np.maximum(e.max(-2, keepdims=True), lowest)
         np.exp(e, out=e)
         np.matmul(ones(e.shape[-2], e.dtype)[None, :], e, out=s[entries][..., queries])
         np.matmul(e.mT, v_, out=y[entries][..., queries, :])
         E.append(e)
-    if mask is not None:
-        s[s == 0] = 1  # nothing to attend to
+    s[s == 0] = 1  # nothing to attend to
     y /= s.mT
 
     def vjp_qkv(grad_y):
@@ -161,7 +160,6 @@ def _one_lead(q, k, v):
     return q, k, v, lead
 
 
-@functools.lru_cache(maxsize=8)
 @functools.lru_cache(maxsize=8)
 def _later(n_queries, n_keys):
     """Which scores causal attention forbids, keys-first: those of keys later than the query."""
