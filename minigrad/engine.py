@@ -115,7 +115,11 @@ class Tensor(Operators, storage.Storage):
         self.leaf, self.memory_of = Leaf(self.shape, self.dtype, name), None
 
     def detach(self) -> Tensor:
-        """The same numbers as a constant: gradients stop here."""
+        """The same numbers as a constant: gradients stop here.
+
+        Nothing is copied. Of a leaf it shows the memory, and so what is written there later. When an optimizer takes
+        the leaf over, the leaf moves to the optimizer's memory, and this keeps the numbers of that moment.
+        """
         self._observe_cut("detach()")
         return Tensor._of(self._data.view(), None, self.leaf or self.memory_of)
 

@@ -1,7 +1,7 @@
 """What holds for every op. These tests walk OPS: a new op is in them as soon as it has cases, and fails until it has.
 
-The last part checks the checker: every VJP of every op, of its page and of its kernel, is damaged in five ways, and each
-damage has to be noticed.
+The last part checks the checker: every VJP of every op, of its page and of its kernel, is damaged in five ways, and
+each damage has to be noticed.
 """
 
 import functools
