@@ -1,21 +1,22 @@
 """gradcheck: is a gradient right? Ask the function itself, by moving each input a little.
 
 A VJP claims to know the slope of <u, f(x)> = Σ u·f(x) along every element xᵢ, for any weights u (the cotangent).
-Differences measure that slope and need no VJP. Let s(h) be <u, f> after xᵢ has moved by h. Taylor's series,
+Differences measure that slope and need no VJP. Let s(h) be <u, f> after xᵢ has moved by h, and let s₀, s′, s″ and s‴
+be its value and its derivatives at h = 0. Taylor's series,
 
-    s(±h) = s ± h s′ + h²/2 s″ ± h³/6 s‴ + ...
+    s(±h) = s₀ ± h s′ + h²/2 s″ ± h³/6 s‴ + ...
 
 gives the central difference, in which the curvature s″ cancels:
 
     (s(h) − s(−h)) / 2h = s′ + h²/6 s‴ + ...
 
-How large should h be? The error h²/6 |s‴| shrinks with h. Rounding grows: each s is off by about ε|s|, with ε = 2⁻⁵² in
-float64, and dividing by h makes that ε|s|/h. The sum of both is smallest where its derivative by h is 0:
+How large should h be? The error h²/6 |s‴| shrinks with h. Rounding grows: s(±h) is off by about ε|s₀|, with ε = 2⁻⁵² in
+float64, and dividing by h makes that ε|s₀|/h. The sum of both is smallest where its derivative by h is 0:
 
-    h/3 |s‴| = ε|s|/h²      so      h = (3ε |s|/|s‴|)^(1/3) ≈ ε^(1/3) · size
+    h/3 |s‴| = ε|s₀|/h²      so      h = (3ε |s₀|/|s‴|)^(1/3) ≈ ε^(1/3) · size
 
-since |s|/|s‴| is about size³ for a function that changes over distances like the size of x. With h = 6e-6 · size, both
-errors are about ε^(2/3) = 4e-11 of |s|/size. The size is |xᵢ|, but at least the typical size of x's elements, so that h
+since |s₀|/|s‴| is about size³ for a function that changes over distances like the size of x. With h = 6e-6 · size, both
+errors are about ε^(2/3) = 4e-11 of |s₀|/size. The size is |xᵢ|, but at least the typical size of x's elements, so that h
 is not 0 where xᵢ is. Where f changes over shorter distances, h is halved until the slope no longer depends on it.
 """
 
