@@ -82,7 +82,7 @@ def _by_numbers(argument: Argument, true: Array, n_wrong: int) -> str:
     by_vjp = argument.by_vjp
     ratio = float(np.sum(by_vjp * true) / np.sum(true * true))
     if _explains(ratio * true, by_vjp, true) and (n_wrong > 1 or true.size == 1):
-        return _cause_of_ratio(ratio, {*true.shape, *argument.y.shape} - {0, 1, 2})
+        return _cause_of_ratio(ratio, {*true.shape, *argument.y.shape} - {0, 1, 2}, true.shape == argument.y.shape)
     if largest(by_vjp - true) < 1e-3 * largest(true):
         return "almost right. A small term, an eps, or large numbers cancelling inside f?"
     if _explains(np.where(by_vjp * true < 0, -true, true), by_vjp, true):
@@ -90,12 +90,13 @@ def _by_numbers(argument: Argument, true: Array, n_wrong: int) -> str:
     return ""
 
 
-def _cause_of_ratio(ratio: float, lengths: set[int]) -> str:
+def _cause_of_ratio(ratio: float, lengths: set[int], same_shape: bool) -> str:
     """The gradient is `ratio` times the true one everywhere; `lengths` are those of the axes."""
+    or_else = ", or another constant factor" if same_shape else ""  # f may have no sum at all
     known = {-1.0: "sign", 2.0: "counted twice?", 0.5: "counted once instead of twice, or a factor 2 forgotten?"}
     for n in lengths:
-        known[n] = f"summed over an axis of length {n} instead of averaged?"
-        known[1 / n] = f"averaged over an axis of length {n} instead of summed?"
+        known[n] = f"summed over an axis of length {n} instead of averaged{or_else}?"
+        known[1 / n] = f"averaged over an axis of length {n} instead of summed{or_else}?"
     for value, cause in known.items():
         if math.isclose(ratio, value, rel_tol=1e-5):
             return cause
@@ -176,8 +177,10 @@ def _by_jacobian(argument: Argument, true: Array) -> str:
         _not_summed(argument, jacobians)
         or _other_order(argument, jacobians)
         or _other_axis(argument, jacobians)
-        or _row_sum(argument, jacobians)
         or _misplaced_factor(jacobians)
+        or _other_output(jacobians)
+        or _row_sum(argument, jacobians)
+        or _other_terms(jacobians)
     )
 
 
@@ -212,8 +215,12 @@ def _not_summed(argument: Argument, jacobians: Jacobians) -> str:
 
 
 def _other_order(argument: Argument, jacobians: Jacobians) -> str:
-    """The true Jacobian with an axis reversed, or with its axes in another order."""
+    """The true Jacobian moved along an axis, with an axis reversed, or with its axes in another order."""
     true, m, n = jacobians.true, jacobians.y_axes, jacobians.true.ndim
+    for axis in range(n):
+        for by in range(1, true.shape[axis] if true.shape[axis] > 2 else 0):  # of two elements it would be a flip
+            if jacobians.explained_by(np.roll(true, by, axis)):
+                return f"the right numbers in the wrong places: shifted along axis {axis - m if axis >= m else axis}?"
     flips = [(a,) for a in range(n)] + [(a, m + a) for a in range(min(m, n - m))]
     for axes in flips:
         if jacobians.explained_by(np.flip(true, axes)):
@@ -238,9 +245,30 @@ def _other_axis(argument: Argument, jacobians: Jacobians) -> str:
         return f"summed over the wrong axis? The VJP mixes elements along axis {axes}, f does not"
     if right and not jacobians.coupled(jacobians.by_vjp - jacobians.true):
         return "the terms of the other elements are right, that of its own element is missing or wrong"
-    nowhere = np.abs(jacobians.true) <= 1e-6 * largest(jacobians.true)
-    if jacobians.explained_by(np.where(nowhere, jacobians.by_vjp, jacobians.true)):
-        return "too many terms: the VJP has some where f does not depend on x"
+    return ""
+
+
+def _other_output(jacobians: Jacobians) -> str:
+    """Were the gradients of all outputs the same, the VJP would be right: it mixes up which output is whose."""
+    true, by_vjp = jacobians.flat(jacobians.true).sum(0), jacobians.flat(jacobians.by_vjp).sum(0)
+    if largest(true) > 0.01 * largest(jacobians.true) and largest(by_vjp - true) <= 1e-4 * largest(true):
+        return "right only if grad_y is the same everywhere: is it spread along the wrong axis?"
+    return ""
+
+
+def _other_terms(jacobians: Jacobians) -> str:
+    """Where does some y depend on some x? Compare these places, whatever the numbers are."""
+    true, by_vjp = jacobians.flat(jacobians.true), jacobians.flat(jacobians.by_vjp)
+    right, given = (np.abs(jacobian) > 1e-6 * largest(jacobian) for jacobian in (true, by_vjp))
+    if (right.any(1) & ~given.any(1)).any():
+        return "only some of the outputs send a gradient. Is only a part of grad_y used?"
+    if not (right & ~given).any() and (given & ~right).any():
+        others = "" if _explains(np.where(right, true, by_vjp), by_vjp, true) else ", and the others are wrong"
+        return f"too many terms: the VJP has some where f does not depend on x{others}. A mask forgotten?"
+    if not (given & ~right).any() and (right & ~given).any():
+        return "terms are missing: f depends on more elements of x than the VJP has"
+    if not (given ^ right).any() and right.mean() < 0.7:
+        return "all terms are where they should be, but with a wrong factor each"
     return ""
 
 

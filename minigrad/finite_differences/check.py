@@ -16,8 +16,8 @@ float64, and dividing by h makes that ε|s₀|/h. The sum of both is smallest wh
     h/3 |s‴| = ε|s₀|/h²      so      h = (3ε |s₀|/|s‴|)^(1/3) ≈ ε^(1/3) · size
 
 since |s₀|/|s‴| is about size³ for a function that changes over distances like the size of x. With h = 6e-6 · size, both
-errors are about ε^(2/3) = 4e-11 of |s₀|/size. The size is |xᵢ|, but at least the typical size of x's elements, so that h
-is not 0 where xᵢ is. Where f changes over shorter distances, h is halved until the slope no longer depends on it.
+errors are about ε^(2/3) = 4e-11 of |s₀|/size. The size is |xᵢ|, but at least the typical size of x's elements, so that
+h is not 0 where xᵢ is. Where f changes over shorter distances, h is halved until the slope no longer depends on it.
 """
 
 from __future__ import annotations

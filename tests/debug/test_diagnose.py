@@ -192,7 +192,7 @@ def test_of_ops_with_the_same_name_it_says_which_in_the_order_they_ran():
     said = explain_grad(lambda: (mg.tanh(in_scope("a", mg.tanh, mg.tanh(w))) * 3.0).sum(), w)
     assert " → tanh (2nd) " in said.text and " → a.tanh " in said.text and " → tanh (1st) " in said.text
     said = explain_grad(lambda: mg.tanh(mg.tanh(100 * w) * 10).sum(), w)
-    assert "Blocked at the 1st `tanh` of shape (3,)" in said.text
+    assert "Blocked at the 2nd `tanh` of shape (3,)" in said.text
 
 
 # --- how it asks -------------------------------------------------------------------------------------------------
