@@ -109,13 +109,18 @@ def _cause_of_ratio(ratio: float, lengths: set[int], same_shape: bool) -> str:
 def _by_places(argument: Argument, true: Array, n_wrong: int) -> str:
     """Last of all: are the numbers right, and only in other places?"""
     by_vjp, shape, y_shape = argument.by_vjp, true.shape, argument.y.shape
-    if largest(np.sort(true, None) - np.sort(by_vjp, None)) <= CLOSE * largest(by_vjp - true):
-        return "the right numbers in the wrong places: permuted?"
+    if permuted := _permuted(by_vjp, true):
+        return permuted
     if shape != y_shape and _broadcasts(shape, y_shape):
         return "not summed over a broadcast axis?"
     if n_wrong <= true.size / 2:
         return "right elsewhere. A mask, a boundary, or a repeated index?"
     return "a term missing?"
+
+
+def _permuted(by_vjp: Array, true: Array) -> str:
+    same = largest(np.sort(true, None) - np.sort(by_vjp, None)) <= CLOSE * largest(by_vjp - true)
+    return "the right numbers in the wrong places: permuted?" if same else ""
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -178,6 +183,7 @@ def _by_jacobian(argument: Argument, true: Array) -> str:
         or _other_order(argument, jacobians)
         or _other_axis(argument, jacobians)
         or _misplaced_factor(jacobians)
+        or _permuted(argument.by_vjp, true)
         or _other_output(jacobians)
         or _row_sum(argument, jacobians)
         or _other_terms(jacobians)
