@@ -99,7 +99,7 @@ def test_gradient_is_what_finite_differences_say(name, case):
 
 @every_op
 def test_only_estimators_are_declared_to_differ(name):
-    assert OPS[name].estimator == any(case.differs for case in CASES[name])
+    assert OPS[name].estimator == any(case.differs for case in CASES.get(name, []))
 
 
 @every_case_of_every_code
