@@ -66,11 +66,12 @@ class Node:
 class Leaf(Node):
     """Where the graph begins: a parameter or an input. It owns its gradient."""
 
-    __slots__ = ("grad", "grad_buffer", "name", "optimizer", "version")
+    __slots__ = ("grad", "grad_buffer", "name", "optimizer", "path", "version")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], name: str | None = None) -> None:
         super().__init__(None, shape, dtype)
         self.name = name
+        self.path: str | None = None  # its name with the modules around it: "blocks.0.attn.key.weight"
         self.grad: Array | None = None  # None: the loss did not reach it since the gradient was last zeroed
         self.grad_buffer: Array | None = None  # an optimizer's memory for the gradient
         self.optimizer: Any = None  # a weak reference to the optimizer that holds this leaf's memory
