@@ -165,9 +165,9 @@ class Optimizer:
         for slot in self._slots:
             owner = slot.leaf.optimizer and slot.leaf.optimizer()
             if owner is not self:
+                name = slot.leaf.path or slot.leaf.name or "a parameter"
                 raise RuntimeError(
-                    f"this {type(self).__name__} no longer owns {slot.leaf.path or slot.leaf.name or 'a parameter'} of shape "
-                    f"{slot.leaf.shape}: a newer optimizer has taken it over. Use the newer one"
+                    f"this {type(self).__name__} no longer owns {name} of shape {slot.leaf.shape}: a newer optimizer has taken it over. Use the newer one"
                     + (f", {owner!r}" if owner is not None else "")
                 )
 

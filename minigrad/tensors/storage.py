@@ -232,8 +232,9 @@ def check_usable(nodes: Sequence[Node]) -> None:
             )
         for leaf, version in node.versions:
             if leaf.version != version:
+                name = leaf.path or leaf.name or "a leaf"
                 raise RuntimeError(
-                    f"{in_module(node.scope)}{node.op} used {leaf.path or leaf.name or 'a leaf'} of shape {leaf.shape}, which was "
+                    f"{in_module(node.scope)}{node.op} used {name} of shape {leaf.shape}, which was "
                     f"changed after the forward pass: its gradient would be wrong. "
                     f"Run the forward pass again before backward()"
                 )

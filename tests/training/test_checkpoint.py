@@ -166,7 +166,7 @@ def test_other_generators_or_parameters_are_named(saved, tmp_path):
     with pytest.raises(CheckpointError, match="it was saved without an optimizer"):
         load(tmp_path / "model.npz").restore(run.model, some)
     with pytest.raises(
-        ValueError, match=r"the optimizer has position_embedding.weight of shape \(8, 16\), which is not in this Seq"
+        ValueError, match=r"the optimizer has position_embedding.weight of shape .*, which is not in this Seq"
     ):
         save(tmp_path / "model.npz", Sequential(Linear(2, 2)), optimizer=some)
 
