@@ -104,7 +104,7 @@ def test_files_keep_the_layout_that_older_ones_have(tmp_path):
             assert set(archive.files) == expected | {"minigrad.json"}
             header = json.loads(archive["minigrad.json"].tobytes())
         assert header.keys() == {"version", "step", "config", "vocabulary", "optimizer", "generators", "notes",
-                                 "environment", "arrays"}  # fmt: skip
+                                 "environment", "arrays", "checksums"}  # fmt: skip
         assert header["version"] == 1
         assert header["optimizer"]["updates"] == {"weight": 0, "bias": 0}
 
