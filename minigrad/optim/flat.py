@@ -167,7 +167,8 @@ class Optimizer:
             if owner is not self:
                 name = slot.leaf.path or slot.leaf.name or "a parameter"
                 raise RuntimeError(
-                    f"this {type(self).__name__} no longer owns {name} of shape {slot.leaf.shape}: a newer optimizer has taken it over. Use the newer one"
+                    f"this {type(self).__name__} no longer owns {name} of shape {slot.leaf.shape}: "
+                    f"a newer optimizer has taken it over. Use the newer one"
                     + (f", {owner!r}" if owner is not None else "")
                 )
 

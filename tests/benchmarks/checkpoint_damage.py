@@ -96,7 +96,7 @@ def kills(times: int) -> dict[str, Any]:
 
 
 def _step_of_a_whole_checkpoint(path: Path, expected: Path, last: int) -> int | None:
-    """Which of the two it can be: the last one saved, or the one being saved, renamed but not reported; None: neither."""
+    """The last one saved, or the one being saved, which may be renamed and not reported yet; None: neither."""
     try:
         found = checkpoint.load(path)
     except (OSError, ValueError):
@@ -160,7 +160,7 @@ def dropped_or_renamed(data: bytearray, rng: random.Random) -> bytes:
 
 
 def lying(data: bytearray, rng: random.Random) -> bytes:
-    """An array's own header, which says shape, order and dtype, or the list of arrays; the zip's checksums are right."""
+    """An array's header, which says shape, order and dtype, or the list of arrays; the zip's checksums are right."""
     members = _members(data)
     name = rng.choice(sorted(members))
     content = members[name]

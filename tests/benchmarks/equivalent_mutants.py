@@ -1,9 +1,10 @@
 """Mutants that survive gradcheck, though it has no hole: by reason, each as mutants.py prints it."""
 
 EQUIVALENT: dict[str, list[str]] = {
-    "the same for every finite gradient, and gradcheck's cotangents are finite; keeps nan and inf that arrive at a masked "
-    "place from spreading (test_gradients_at_masked_places.py)": [
-        "ops.attention.attention.vjp_qkv: np.where(attending, to_heads(grad_y, n_heads), 0) -> to_heads(grad_y, n_heads)",
+    "the same for every finite gradient, and gradcheck's cotangents are finite; keeps nan and inf that arrive at a "
+    "masked place from spreading (test_gradients_at_masked_places.py)": [
+        "ops.attention.attention.vjp_qkv: np.where(attending, to_heads(grad_y, n_heads), 0) -> "
+        "to_heads(grad_y, n_heads)",
         "ops.tiled_attention.tiled_attention.vjp_qkv: np.where(attending, grad_y, 0) -> grad_y",
         "fast.attention.blocked.vjp_qkv: np.where(attending, grad_y, 0) -> grad_y",
         "fast.attention.tiled.vjp_qkv: np.where(attending, g, 0) -> g",
