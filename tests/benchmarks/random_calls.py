@@ -6,26 +6,27 @@ float32 among float64, arguments that are raw arrays and not Tensors. PyTorch co
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
 import numpy as np
 import torch
 import torch_calls
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from light_strategies import Draw, array_shapes, shapes_and_indices, strategies
 
 import minigrad as mg
 from minigrad.engine import OPS
 
-F = torch.nn.functional
 MAY_BE_RAW = 0.3  # the share of arguments beside a Tensor that are raw arrays
 NEVER_RAW = {"gru", "layer_norm"}  # PyTorch's own modules: their arguments are parameters
 REFUSED, A_NUMBER = "an empty array refused here, nan in PyTorch", "of an empty array 0 here, nan in PyTorch"
-FROM_0 = {"min_dims": 1, "max_dims": 4, "min_side": 0, "max_side": 3}
+
+torch_calls.st, torch_calls.hnp = strategies, shapes_and_indices
+torch_calls.seeds = Draw(lambda rng: int(rng.integers(2**32)))
+torch_calls.shapes, torch_calls.nonscalar = array_shapes(min_dims=0, max_dims=4), array_shapes(min_dims=1, max_dims=4)
 
 
 def against_pytorch(times: int) -> dict[str, Any]:
@@ -58,44 +59,19 @@ def against_pytorch(times: int) -> dict[str, Any]:
     }
 
 
-def draw_calls(name: str, n: int, seed: int) -> list[tuple[Any, np.random.Generator]]:
-    """The calls of one op, a third of them with sizes from 0 where the op can have them."""
-    calls: list[tuple[Any, np.random.Generator]] = []
-    usual = torch_calls.shapes, torch_calls.nonscalar
-
-    def draw_many(wanted: int, attempt: int) -> None:
-        @hypothesis.seed(1000 * seed + attempt)
-        @hypothesis.settings(
-            max_examples=wanted,
-            phases=[hypothesis.Phase.generate],
-            database=None,
-            deadline=None,
-            suppress_health_check=list(hypothesis.HealthCheck),
-        )
-        @hypothesis.given(st.data())
-        def run(data: Any) -> None:
-            try:
-                call = torch_calls.CALLS[name](data.draw, OPS[name])
-            except (
-                ValueError,
-                IndexError,
-                ZeroDivisionError,
-                hypothesis.errors.InvalidArgument,
-            ):  # cannot be drawn with a size of 0
-                hypothesis.reject()
-            if len(calls) < target:
-                calls.append((call, np.random.default_rng([seed, len(calls)])))
-
-        run()
-
-    for target, shapes in [(n // 3, hnp.array_shapes(**FROM_0)), (n, None)]:
-        torch_calls.shapes, torch_calls.nonscalar = (shapes, shapes) if shapes else usual
-        for attempt in range(20):
-            if len(calls) < target:
-                with contextlib.suppress(hypothesis.errors.Unsatisfiable):
-                    draw_many(target - len(calls), attempt)
-    torch_calls.shapes, torch_calls.nonscalar = usual
-    return calls
+def draw_calls(name: str, n: int, seed: int) -> Iterator[tuple[Any, np.random.Generator]]:
+    """The calls of one op, each with the generator that goes on to draw dtypes."""
+    drawn = 0
+    for attempt in range(100 * n):
+        rng = np.random.default_rng([seed, attempt])
+        try:
+            call = torch_calls.CALLS[name](lambda strategy, rng=rng: strategy.sample(rng), OPS[name])
+        except (ValueError, IndexError, ZeroDivisionError, RuntimeError, hypothesis.errors.UnsatisfiedAssumption):
+            continue  # cannot be drawn with a size of 0
+        yield call, rng
+        drawn += 1
+        if drawn == n:
+            return
 
 
 def compare(name: str, call: Any, rng: np.random.Generator) -> tuple[str, str]:
@@ -132,7 +108,7 @@ def compare(name: str, call: Any, rng: np.random.Generator) -> tuple[str, str]:
     y.backward(u)
     if z.requires_grad:
         z.backward(torch.tensor(u.astype(np.float64)))
-    if z.isnan().all() and np.isfinite(y.data).all() and any(a.size == 0 for a in arrays):
+    if z.numel() and z.isnan().all() and np.isfinite(y.data).all() and any(a.size == 0 for a in arrays):
         return kind, A_NUMBER
     tolerance = 1e-10 if result == np.float64 else 1e-4
     if not _close(y.numpy(), z.detach().numpy(), tolerance):
