@@ -1,7 +1,8 @@
 """Random calls of every op that PyTorch has, in both libraries: see reliability.py.
 
-The calls are drawn by tests/ops/torch_calls.py, one row of its table for each op. Here they are varied: sizes from 0,
-float32 among float64, arguments that are raw arrays and not Tensors. PyTorch computes in float64 from the same numbers.
+The calls are drawn by tests/ops/torch_calls.py, one row of its table for each op, from the strategies in
+light_strategies.py instead of hypothesis'. Here they are varied: sizes from 0, float32 among float64, arguments that
+are raw arrays and not Tensors. PyTorch computes in float64 from the same numbers.
 """
 
 from __future__ import annotations
