@@ -10,7 +10,6 @@ EQUIVALENT: dict[str, list[str]] = {
         "fast.attention.tiled.vjp_qkv: np.where(attending, g, 0) -> g",
         "ops.normalizers.sum_normalize.vjp_x: np.where(allowed, grad_y, 0) -> grad_y",
         "ops.normalizers.sparsemax.vjp_x: np.where(support == 0, 0, grad_y) -> grad_y",
-        "ops.normalizers.sparsemax.vjp_x: support * g -> g",
         "ops.normalizers.entmax15.vjp_x: np.where(u > 0, grad_y, 0) -> grad_y",
     ],
     "differs only at 0, where there is no derivative to compare with: a convention (test_ties_and_kinks.py)": [
@@ -18,6 +17,7 @@ EQUIVALENT: dict[str, list[str]] = {
         "ops.elementwise.pow.vjp_b: np.where(a == 0, 0, grad_y * y * np.log(a)) -> grad_y * y * np.log(a)",
         "ops.elementwise.abs.vjp_x: grad_y * np.sign(x) -> grad_y / np.sign(x)",
     ],
+    "g is 0 already where the support is": ["ops.normalizers.sparsemax.vjp_x: support * g -> g"],
     "stands in the place of 0, where no target counts, as divisor of gradients that are all 0": [
         "fast.cross_entropy.cross_entropy_in_place.vjp_logits: 1 -> 0.999",
     ],

@@ -23,7 +23,8 @@ from minigrad.engine import OPS
 
 MAY_BE_RAW = 0.3  # the share of arguments beside a Tensor that are raw arrays
 NEVER_RAW = {"gru", "layer_norm"}  # PyTorch's own modules: their arguments are parameters
-REFUSED, A_NUMBER = "an empty array refused here, nan in PyTorch", "of an empty array 0 here, nan in PyTorch"
+REFUSED = "an empty array refused here, in PyTorch an error, nan, or empty"
+A_NUMBER = "of an empty array 0 here, in PyTorch nan"
 
 torch_calls.st, torch_calls.hnp = strategies, shapes_and_indices
 torch_calls.seeds = Draw(lambda rng: int(rng.integers(2**32)))
