@@ -5,7 +5,6 @@ padding is `concat([x, np.zeros((2, 3))])`.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
@@ -22,13 +21,15 @@ from minigrad.tensors.operators import composed, type_of_axis
 @composed
 def squeeze(x: ArrayLike | Tensor, axis: type_of_axis = None) -> Tensor:
     """x without its axes of length 1, or without these of them."""
-    return reshape(x, shape=np.squeeze(_array(x), axis).shape)
+    x = _tensor(x)
+    return reshape(x, shape=np.squeeze(x.data, axis).shape)
 
 
 @composed
 def expand_dims(x: ArrayLike | Tensor, axis: int | tuple[int, ...]) -> Tensor:
     """x with a new axis of length 1, which becomes number `axis` of the result."""
-    return reshape(x, shape=np.expand_dims(_array(x), axis).shape)
+    x = _tensor(x)
+    return reshape(x, shape=np.expand_dims(x.data, axis).shape)
 
 
 @composed
@@ -42,9 +43,9 @@ def split(x: ArrayLike | Tensor, sections: int | Sequence[int], axis: int = 0) -
     """Cut x along `axis` into so many equal parts, or at these places, as np.split does: split(x, [2, 5]) is
     [x[:2], x[2:5], x[5:]].  (PyTorch's split takes the length of the parts.)
     """
-    array = _array(x)
-    axis = normalize_axis_index(axis, array.ndim)
-    n = array.shape[axis]
+    x = _tensor(x)
+    axis = normalize_axis_index(axis, x.ndim)
+    n = x.shape[axis]
     if isinstance(sections, (int, np.integer)):
         check_count("sections", sections)
         if n % sections:
@@ -81,7 +82,10 @@ def silu(x: ArrayLike | Tensor) -> Tensor:
 @composed
 def tril(x: ArrayLike | Tensor, k: int = 0) -> Tensor:
     """The lower triangle of each matrix, up to diagonal k; 0 above it."""
-    n, m = _array(x).shape[-2:]
+    x = _tensor(x)
+    if x.ndim < 2:
+        raise ValueError("needs a matrix, or a batch of matrices")
+    n, m = x.shape[-2:]
     return where(np.tri(n, m, k, dtype=bool), x, 0)
 
 
@@ -91,6 +95,5 @@ def argmax(x: ArrayLike | Tensor, axis: int | None = None, keepdims: bool = Fals
     return np.asarray(np.argmax(np.asarray(x), axis=axis, keepdims=keepdims))
 
 
-def _array(x: Any) -> Any:
-    """The numbers of x, to ask for shapes. This is no way out of the graph: the ops are called with x itself."""
-    return x.data if isinstance(x, Tensor) else np.asarray(x)
+def _tensor(x: ArrayLike | Tensor) -> Tensor:
+    return x if isinstance(x, Tensor) else Tensor(x)

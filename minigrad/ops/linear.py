@@ -62,6 +62,8 @@ def einsum(subscripts: str, *operands: ArrayLike | Tensor) -> Tensor:
     don't stand behind the arrow. Without an arrow the result has, in alphabetical order, the letters that occur once.
     The outer product is "i,j->ij", and as well a[:, None] * b: broadcasting pairs every entry with every other.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f'takes the letters first, as in einsum("ij,jk->ik", a, b), not {type(subscripts).__name__}')
     return _einsum(*operands, subscripts=subscripts)
 
 
@@ -102,8 +104,6 @@ def _einsum(*operands, subscripts):
 
 def read_subscripts(subscripts: str, operands: tuple[Any, ...]) -> tuple[list[str], str]:
     """The letters of each operand and those of the result; ValueError where they cannot be read or don't fit."""
-    if not isinstance(subscripts, str):
-        raise TypeError(f'takes the letters first, as in einsum("ij,jk->ik", a, b), not {type(subscripts).__name__}')
     left, arrow, letters = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(operands):

@@ -260,7 +260,7 @@ def _check_probabilities(logits, probabilities, ignore_index):
     if ignore_index is not None:
         raise ValueError("ignore_index is a class, and these targets are probabilities: leave their rows out instead")
     total = probabilities.sum(-1)
-    wrong = ~(np.abs(total - 1) < 1e-3) | (probabilities < 0).any(-1)
+    wrong = ~(np.abs(total - 1) < 1e-3) | (probabilities < -1e-3).any(-1)
     if wrong.any():
         raise ValueError(
             f"floats as targets are probabilities: none is negative and each row sums to 1, not {total[wrong][0]:.4g}, "

@@ -38,7 +38,7 @@ def checks_keywords(f: Callable[P, R]) -> Callable[P, R]:
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         if not kwargs.keys() <= known:
             unknown = next(key for key in kwargs if key not in known)
-            raise arguments.with_context(arguments.unknown_keyword(unknown, known), f.__name__, args)
+            raise arguments.with_context(arguments.unknown_keyword(unknown, known), f.__name__, _with_shapes(args))
         return f(*args, **kwargs)
 
     return checked
@@ -55,10 +55,16 @@ def composed(f: Callable[P, R]) -> Callable[P, R]:
         except (ValueError, TypeError, IndexError) as error:
             if error.__cause__ is not None:  # an op inside has said where
                 raise
-            raise arguments.with_context(error, f.__name__, args) from error
+            raise arguments.with_context(error, f.__name__, _with_shapes(args)) from error
 
     COMPOSED[f.__name__] = apply
     return apply
+
+
+def _with_shapes(args: tuple[Any, ...]) -> list[Any]:
+    """The arrays and Tensors among the arguments of a function, those in lists, too."""
+    flat = [item for a in args for item in (a if isinstance(a, (list, tuple)) else [a])]
+    return [item for item in flat if hasattr(item, "shape")]
 
 
 # NumPy's functions called on a Tensor (`np.exp(t)`, and `array + t`) are these ops.
@@ -283,7 +289,7 @@ class Operators:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         name = function.__name__
         if name in FUNCTIONS and function.__module__.startswith("numpy"):
-            return _ours(name, args, kwargs)
+            return _ours(function, args, kwargs)
         return function(
             *[self._plain(value, name) for value in args],
             **{key: self._plain(value, name) for key, value in kwargs.items()},
@@ -332,19 +338,19 @@ class Operators:
         )
 
 
-def _ours(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What NumPy's function `name` is here, called with the same arguments."""
-    ours, n_arrays, positions = FUNCTIONS[name]
+def _ours(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a function of NumPy is here, called with the same arguments."""
+    theirs = f"{function.__module__.replace('numpy', 'np')}.{function.__name__}"
+    ours, n_arrays, positions = FUNCTIONS[function.__name__]
     f = COMPOSED.get(ours) or OPS[ours]
     arrays, rest, words = args[:n_arrays], args[len(args[:n_arrays]) :], positions.split()
     given = dict(zip(words, rest)) | {THEIR_WORDS.get(key, key): value for key, value in kwargs.items()}  # noqa: B905
-    given = {key: value for key, value in given.items() if value is not None}  # NumPy's word for "the default"
     known = [key for key, p in inspect.signature(f).parameters.items() if key in words or p.kind is p.KEYWORD_ONLY]
-    others = [key for key in given if key not in known] + [repr(value) for value in rest[len(words) :]]
-    if others or not arrays:
-        takes = f"{', '.join(known) or 'nothing'} beside the arrays, which come first"
-        raise TypeError(f"np.{name} of a Tensor is minigrad.{ours}, which takes {takes}; not {', '.join(others)}")
-    return f(*arrays, **given)
+    others = [key for key in given if key not in known and given[key] is not None]  # None: as NumPy does by default
+    if others or not arrays or len(rest) > len(words):
+        takes = f"takes its arrays first, then {', '.join(known) or 'nothing else'}, by name"
+        raise TypeError(f"{theirs} of a Tensor is minigrad.{ours}: it {takes}{f', not {others[0]}' if others else ''}")
+    return f(*arrays, **{key: given[key] for key in given if key in known})
 
 
 class _NotHere:
