@@ -42,7 +42,7 @@ OPS_REFUSE = {
     "a vector that does not fit": (
         lambda: x(2) @ x(3, 2),
         ValueError,
-        r"matmul of shapes \(2,\) and \(3, 2\): the last axis of a \(2\) must be as long as the second-last of b \(3\)$",
+        r"matmul of shapes \(2,\) and \(3, 2\): the last axis of a \(2\) .* the second-last of b \(3\)$",
     ),
     "a matmul with a number": (lambda: x(2, 3) @ 2.0, ValueError, r"matmul of shapes \(2, 3\) and float: .*a \* b$"),
     "a matmul that does not fit": (
@@ -173,52 +173,12 @@ OPS_REFUSE = {
     "targets that are floats": (
         lambda: minigrad.cross_entropy(x(2, 3), np.array([0.0, 1.0])),
         ValueError,
-        r"cross_entropy of .*: floats as targets are probabilities, of the shape \(2, 3\) .*, not \(2,\); if .*astype\(int\)",
-    ),
-    "probabilities that don't sum to 1": (
-        lambda: minigrad.cross_entropy(x(2, 3), np.full((2, 3), 0.5)),
-        ValueError,
-        r"cross_entropy of .*: .*probabilities: none is negative and each row sums to 1, not 1\.5, as in targets / ",
-    ),
-    "negative probabilities": (
-        lambda: minigrad.cross_entropy(x(1, 3), np.array([[2.0, -1.0, 0.0]])),
-        ValueError,
-        r"cross_entropy of .*: .*none is negative",
-    ),
-    "probabilities that are nan": (
-        lambda: minigrad.cross_entropy(x(1, 2), np.array([[np.nan, 1.0]])),
-        ValueError,
-        r"cross_entropy of .*: .*sums to 1, not nan",
-    ),
-    "probabilities and an ignored class": (
-        lambda: minigrad.cross_entropy(x(1, 2), np.array([[0.5, 0.5]]), ignore_index=0),
-        ValueError,
-        r"cross_entropy of .*: ignore_index is a class, .*leave their rows out",
+        r"cross_entropy of .*: floats as targets are probabilities, of the shape \(2, 3\).* not \(2,\).*astype\(int\)",
     ),
     "an unknown reduction": (
         lambda: minigrad.cross_entropy(x(2, 3), [0, 1], reduction="avg"),
         ValueError,
         r"cross_entropy of .*: reduction is 'mean', 'sum' or 'none', not 'avg'",
-    ),
-    "another loss, an unknown reduction": (
-        lambda: minigrad.mse_loss(x(2), x(2), reduction="avg"),
-        ValueError,
-        r"mse_loss of .*: reduction is 'mean', 'sum' or 'none', not 'avg'",
-    ),
-    "losses of shapes that would broadcast": (
-        lambda: minigrad.mse_loss(x(2), x(2, 1)),
-        ValueError,
-        r"mse_loss of shapes \(2,\) and \(2, 1\): needs one target for each prediction",
-    ),
-    "targets that would broadcast": (
-        lambda: minigrad.binary_cross_entropy(x(2), x(2, 1)),
-        ValueError,
-        r"binary_cross_entropy of shapes \(2,\) and \(2, 1\): needs one target for each logit",
-    ),
-    "an answer beyond yes": (
-        lambda: minigrad.binary_cross_entropy(x(2), np.array([1.0, 2.0])),
-        ValueError,
-        r"binary_cross_entropy of .*: targets are 0, 1, or a probability",
     ),
     "label smoothing beyond 1": (
         lambda: minigrad.cross_entropy(x(2, 3), [0, 1], label_smoothing=1.5),
