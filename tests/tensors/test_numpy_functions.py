@@ -1,5 +1,6 @@
 """NumPy's functions on Tensors, and Tensors in other libraries: plots, DLPack, copies, lists."""
 
+import contextlib
 import copy
 import gc
 import weakref
@@ -25,8 +26,8 @@ CALLS = {
     "cumsum": lambda x: np.cumsum(x, axis=1),
     "cumsum of all": lambda x: np.cumsum(x),
     "where": lambda x: np.where(X > 0, x, 0),
-    "clip": lambda x: np.clip(x, -0.1, 0.1),
-    "clip by name": lambda x: np.clip(x, a_min=-0.1, a_max=None),
+    "clip": lambda x: np.clip(x, -0.4, 0.4),
+    "clip by name": lambda x: np.clip(x, a_min=-0.4, a_max=None),
     "clip by another name": lambda x: np.clip(x, min=0) if "min" in np.clip.__doc__ else np.clip(x, 0, None),
     "transpose": lambda x: np.transpose(x),
     "transpose with axes": lambda x: np.transpose(x, (1, 0)),
@@ -62,10 +63,7 @@ def test_numpys_functions_are_the_ops_and_keep_the_gradient(what):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (
-            lambda x: np.sum(x, out=np.empty(())),
-            r"np\.sum of a Tensor is minigrad\.sum: .* axis, keepdims, by name, not out$",
-        ),
+        (lambda x: np.sum(x, out=np.empty(())), r"np\.sum of a Tensor is minigrad\.sum: .* axis, keepdims.*not out$"),
         (lambda x: np.mean(x, dtype=np.float32), r"np\.mean .*, not dtype$"),
         (lambda x: np.var(x, ddof=1), r"np\.var .*, not ddof$"),
         (lambda x: np.sum(x, 0, np.float32), r"np\.sum .*: it takes its arrays first, then axis, keepdims, by name$"),
@@ -89,10 +87,8 @@ def test_numpys_functions_make_no_reference_cycles():
         y = leaf(X).exp()
         node = weakref.ref(y.node)
         for call in (np.sum, np.shape, np.argmax, lambda y: np.concatenate([y, y]), lambda y: np.sum(y, out=1)):
-            try:
+            with contextlib.suppress(TypeError):
                 call(y)
-            except TypeError:
-                pass
         del y
         assert node() is None
     finally:
