@@ -271,7 +271,8 @@ def _check_probabilities(logits, probabilities, ignore_index):
 def which_count(t, ignore_index, n_classes):
     """Which targets are not ignored, and the targets, with class 0 in place of the ignored ones."""
     counts = np.full(t.shape, True) if ignore_index is None else t != ignore_index
-    t = np.where(counts, t, 0)
+    if ignore_index is not None:
+        t = np.where(counts, t, 0)
     check_targets(t, n_classes)
     return counts, t
 

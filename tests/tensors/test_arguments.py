@@ -81,10 +81,8 @@ COMPUTES = {
     **{name: getattr(minigrad, name) for name in ("sum", "mean", "var", "max", "min", "logsumexp", "layer_norm")},
     **{name: getattr(minigrad, name) for name in ("softmax", "log_softmax", "hardmax", "uniform", "sum_normalize")},
     **{name: getattr(minigrad, name) for name in ("sigmoid_normalize", "top_k_softmax", "sparsemax", "entmax15")},
-    **{
-        name: getattr(minigrad, name) for name in ("sin", "cos", "erf", "softplus", "silu", "prod", "cumsum", "entropy")
-    },
-    **{name: getattr(minigrad, name) for name in ("std", "norm")},
+    **{name: getattr(minigrad, name) for name in ("sin", "cos", "erf", "softplus", "silu", "prod", "cumsum")},
+    **{name: getattr(minigrad, name) for name in ("std", "norm", "entropy")},
     "gelu, the erf form": lambda x: minigrad.gelu(x, approximate="none"),
     "einsum": lambda x: minigrad.einsum("ij,ij->i", x, x),
     "binary_cross_entropy": lambda x: minigrad.binary_cross_entropy(x, minigrad.clip(x, high=1)),
