@@ -37,29 +37,42 @@ def mutate(node: Any) -> bool:
     return True
 
 
+def ops_in(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    """The functions under `@op` by the names of their ops: `@op(name="concat")` has another name than its function."""
+    found = {}
+    for f in tree.body:
+        if isinstance(f, ast.FunctionDef):
+            for decorator in f.decorator_list:
+                called = decorator.func if isinstance(decorator, ast.Call) else decorator
+                if isinstance(called, ast.Name) and called.id == "op":
+                    given = {k.arg: k.value for k in getattr(decorator, "keywords", [])}
+                    found[given["name"].value if "name" in given else f.name] = f
+    return found
+
+
 def places(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
     """(op, number of the node in ast.walk, line) of all that may be changed in a VJP."""
     numbers = {id(node): i for i, node in enumerate(ast.walk(tree))}
-    for op in tree.body:
-        if isinstance(op, ast.FunctionDef) and op.name in OPS and op.name in CASES:
+    for name, op in ops_in(tree).items():
+        if name in OPS and name in CASES:
             vjps = [f for f in ast.walk(op) if isinstance(f, ast.FunctionDef) and f.name.startswith("vjp")]
             for node in (node for f in vjps for node in ast.walk(f)):
                 if mutate(copy.copy(node)):
-                    yield op.name, numbers[id(node)], getattr(node, "lineno", 0)
+                    yield name, numbers[id(node)], getattr(node, "lineno", 0)
 
 
 def killed(tree: ast.Module, name: str, number: int | None, module: Any) -> bool:
     mutant = copy.deepcopy(tree)
     if number is not None:
         mutate(list(ast.walk(mutant))[number])
-    op = next(f for f in mutant.body if isinstance(f, ast.FunctionDef) and f.name == name)
+    op = ops_in(mutant)[name]
     before = OPS[name]
     try:
         names = dict(vars(module))
         OPS.pop(name)
         exec(compile(ast.Module([op], []), "mutant", "exec"), names)
         return not all(
-            mg.gradcheck(c.of(names[name]), *c.arrays, typical_size=c.typical_size)
+            mg.gradcheck(c.of(names[op.name]), *c.arrays, typical_size=c.typical_size)
             for c in CASES[name]
             if not c.differs
         )
