@@ -15,7 +15,7 @@ from typing import Any
 from minigrad.viz import layout
 
 SENTENCE = "My grandmother bakes incredible cookies"
-SCRIPTS = ("normalizers", "learning", "state", "drawing", "scores", "plane", "guess", "start")
+SCRIPTS = ("normalizers", "learning", "state", "drawing", "scores", "plane", "guess", "dials", "start")
 
 
 def lab(path: Any, *, sentence: str = SENTENCE) -> Path:

@@ -14,47 +14,70 @@ function generator(seed) {
   };
 }
 
-// A question: what the table shows once it is answered ({ n, scores, temperature, word }), options, which is right, why.
+// A question: what the table shows once it is answered, { n, scores, temperature, word }; options; which is right; why.
 const ROUNDS = [
   (scores) => {
     const shows = { n: normalizer("softmax"), scores, temperature: 1, word: 2 };
     const d = lookAt(shows).gradient[0];
-    return { shows, question: "With softmax, the loss wants more weight on “bakes”. Which way will the score of “my” move?",
-      options: ["up", "down", "not at all"], right: d < 0 ? 0 : d > 0 ? 1 : 2,
-      why: `Its gradient is ${shown(d)}, and a step goes against it. The weights sum to 1: what one word wins, others lose.` };
+    return {
+      shows,
+      question: "With softmax, the loss wants more weight on “bakes”. Which way will the score of “my” move?",
+      options: ["up", "down", "not at all"],
+      right: d < 0 ? 0 : d > 0 ? 1 : 2,
+      why: `Its gradient is ${shown(d)}, and a step goes against it. ` +
+        "The weights sum to 1: what one word wins, others lose.",
+    };
   },
   (scores) => {
     const ops = ["softmax", "entmax15", "hardmax", "straight_through"].map(normalizer);
     const looks = ops.map((n) => lookAt({ n, scores, temperature: 1, word: 1 }));
-    const right = looks.findIndex(silent);
-    return { shows: { n: ops[right], scores, temperature: 1, word: 1 }, question: "Which of these sends nothing back to any score?",
-      options: ops.map((n) => n.title), right,
-      why: "Nudge any score a little: the largest is still the largest. The weights do not move, so the gradient is 0." };
+    const right = looks.findIndex((seen) => allZero(seen.gradient));
+    return {
+      shows: { n: ops[right], scores, temperature: 1, word: 1 },
+      question: "Which of these sends nothing back to any score?",
+      options: ops.map((n) => n.title),
+      right,
+      why: "Nudge any score a little: the largest is still the largest. The weights do not move, so the gradient is 0.",
+    };
   },
   (scores) => {
     const most = scores.indexOf(Math.max(...scores)), n = normalizer("softmax");
     const [one, half] = [1, 0.5].map((temperature) => weigh(n, scores, temperature)[0][most]);
-    return { shows: { n, scores, temperature: 0.5, word: most },
-      question: `We halve softmax’s temperature, from 1 to ½. What does the largest weight, that of ${quoted(GUESS_WORDS[most])}, do?`,
-      options: ["it grows", "it shrinks", "it stays"], right: half > one ? 0 : half < one ? 1 : 2,
-      why: `It goes from ${shown(one)} to ${shown(half)}. Half the temperature is twice the scores, so twice the lead.` };
+    const word = quoted(GUESS_WORDS[most]);
+    return {
+      shows: { n, scores, temperature: 0.5, word: most },
+      question: `We halve softmax’s temperature, from 1 to ½. What does the largest weight, that of ${word}, do?`,
+      options: ["it grows", "it shrinks", "it stays"],
+      right: half > one ? 0 : half < one ? 1 : 2,
+      why: `It goes from ${shown(one)} to ${shown(half)}. Half the temperature is twice the scores, so twice the lead.`,
+    };
   },
   (scores) => {
     const n = normalizer("softmax"), raised = scores.map((s) => s + 1);
     const [before, after] = [scores, raised].map((x) => Math.max(...weigh(n, x, 1)[0]));
     const change = after - before, same = Math.abs(change) < 1e-12;
-    return { shows: { n, scores: raised, temperature: 1, word: 2 }, question: "We add 1 to every score. What do softmax’s weights do?",
-      options: ["the largest grows", "they come closer together", "nothing"], right: same ? 2 : change > 0 ? 0 : 1,
-      why: "Every exponential is e times as large, and so is their sum. Only differences between scores count." };
+    return {
+      shows: { n, scores: raised, temperature: 1, word: 2 },
+      question: "We add 1 to every score. What do softmax’s weights do?",
+      options: ["the largest grows", "they come closer together", "nothing"],
+      right: same ? 2 : change > 0 ? 0 : 1,
+      why: "Every exponential is e times as large, and so is their sum. Only differences between scores count.",
+    };
   },
   (scores) => {
     const low = scores.with(3, Math.min(...scores) - 1.2), n = normalizer("sparsemax");
     const shows = { n, scores: low, temperature: 1, word: 3 };
     const { weights, gradient } = lookAt(shows), d = gradient[3];
-    return { shows, question: `Sparsemax gives “cookies” weight ${shown(weights[3])}, and the loss wants more of it. What comes back to its score?`,
-      options: ["a large push up", "a small push up", "exactly 0"], right: d < -0.1 ? 0 : d < 0 ? 1 : 2,
-      why: "Outside the support a small change of the score changes no weight. Softmax would have sent " +
-        `${shown(lookAt({ ...shows, n: normalizer("softmax") }).gradient[3])}.` };
+    const soft = lookAt({ ...shows, n: normalizer("softmax") }).gradient[3];
+    return {
+      shows,
+      question: `Sparsemax gives “cookies” weight ${shown(weights[3])}, and the loss wants more of it. ` +
+        "What comes back to its score?",
+      options: ["a large push up", "a small push up", "exactly 0"],
+      right: d < -0.1 ? 0 : d < 0 ? 1 : 2,
+      why: "Its score is so low that a small change of it changes no weight. " +
+        `Softmax would have sent a gradient of ${shown(soft)}.`,
+    };
   },
   (scores) => {
     const low = scores.with(3, Math.min(...scores) - 0.3), task = { temperature: 1, loss: wantsWord(3) };
@@ -63,10 +86,14 @@ const ROUNDS = [
       return look(n, scoresAt, task).weights[3];
     };
     const [soft, hard, through] = ["softmax", "hardmax", "straight_through"].map(end);
-    return { shows: { n: normalizer("hardmax"), scores: low, temperature: 1, word: 3, steps: 50 },
-      question: "The loss wants “cookies”, which has the lowest score. After 50 steps, what weight does hardmax give it?",
-      options: ["1: it got there", "about a half", "0, as at the start"], right: hard > 0.75 ? 0 : hard > 0.25 ? 1 : 2,
-      why: `Softmax has brought it to ${shown(soft, 2)}, straight-through to ${shown(through, 2)}, hardmax to ${shown(hard, 2)}.` };
+    return {
+      shows: { n: normalizer("hardmax"), scores: low, temperature: 1, word: 3, steps: 50 },
+      question: "The loss wants “cookies”, whose score is lowest. After 50 steps, what weight does hardmax give it?",
+      options: ["1: it got there", "about a half", "0, as at the start"],
+      right: hard > 0.75 ? 0 : hard > 0.25 ? 1 : 2,
+      why: `Softmax has brought it to ${shown(soft, 2)}, straight-through to ${shown(through, 2)}. ` +
+        `Hardmax has it at ${shown(hard, 2)}: its scores never moved.`,
+    };
   },
 ];
 const lookAt = ({ n, scores, temperature, word }) => look(n, scores, { temperature, loss: wantsWord(word) });
@@ -95,15 +122,17 @@ function ask(round) {
     return button;
   });
   const verdict = known ? (answer === q.right ? "Right. " : "Not this time. ") : "";
-  const next = el("button", { class: "next main", type: "button" }, round + 1 < ROUNDS.length ? "Next" : "How did I do?");
+  const last = round + 1 === ROUNDS.length;
+  const next = el("button", { class: "next main", type: "button" }, last ? "How did I do?" : "Next");
   next.addEventListener("click", goOn);
   const see = el("a", { href: addressOf(q.shows) }, "look at it in the lab");
+  const feedback = [el("p", {}, el("b", {}, verdict), q.why), el("p", {}, next, " or ", see)];
   return [
     el("p", { class: "quiet" }, `Question ${round + 1} of ${ROUNDS.length}`),
     el("h3", { tabindex: -1, id: "question" }, q.question),
     guessTable(q.shows, known),
     el("div", { class: "options", role: "group", "aria-labelledby": "question" }, ...options),
-    el("div", { class: "feedback" }, ...(known ? [el("p", {}, el("b", {}, verdict), q.why), el("p", {}, next, " or ", see)] : [])),
+    el("div", { class: "feedback" }, ...(known ? feedback : [])),
   ];
 }
 
@@ -119,8 +148,9 @@ function guessTable(shows, known) {
     return row;
   });
   const heads = ["word", "score", "weight", "gradient"].map((t) => el("th", { scope: "col" }, t));
-  const told = known ? shows.n.title + (shows.temperature === 1 ? "" : `, temperature ${shows.temperature}`) : "guess first";
-  return el("table", { class: "rows" }, el("caption", {}, told), el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows));
+  const temperature = shows.temperature === 1 ? "" : `, temperature ${shows.temperature}`;
+  const caption = el("caption", {}, known ? shows.n.title + temperature : "guess first");
+  return el("table", { class: "rows" }, caption, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows));
 }
 
 function addressOf({ scores, temperature, word, steps = 0 }) {
@@ -152,5 +182,6 @@ function result() {
   });
   const words = right === 6 ? "All six. You could explain it to a friend." :
     right >= 4 ? "What surprised you is worth a drag in the lab." : "Each surprise is worth a drag in the lab.";
-  return [el("h3", { tabindex: -1, id: "question" }, `${right} of ${ROUNDS.length} right`), el("p", {}, words), el("p", {}, again)];
+  const heading = el("h3", { tabindex: -1, id: "question" }, `${right} of ${ROUNDS.length} right`);
+  return [heading, el("p", {}, words), el("p", {}, again)];
 }

@@ -33,7 +33,7 @@ function stepDown(parameters, gradient, rate) {
   return gradient.every(Number.isFinite) ? parameters.map((p, i) => p - rate * gradient[i]) : parameters;
 }
 
-// Where `steps` steps lead from `start`; gradientAt(p) is the gradient of the loss there. Returns every point on the way.
+// Where `steps` steps lead from `start`, with every point on the way; gradientAt(p) is the gradient of the loss at p.
 function descend(start, gradientAt, rate, steps) {
   const way = [start];
   for (let i = 0; i < steps; i++) way.push(stepDown(way[i], gradientAt(way[i]), rate));
@@ -42,7 +42,8 @@ function descend(start, gradientAt, rate, steps) {
 
 // Attention's scores in the plane: qᵀkᵢ / √2, since the query and the keys have two numbers each.
 const planeScores = (query, keys) => keys.map((k) => dot(query, k) / Math.SQRT2);
-const queryGradient = (gradScores, keys) => [0, 1].map((axis) => dot(gradScores, keys.map((k) => k[axis])) / Math.SQRT2);
+const queryGradient = (gradScores, keys) =>
+  [0, 1].map((axis) => dot(gradScores, keys.map((k) => k[axis])) / Math.SQRT2);
 
 // Central differences of the loss, (L(x + h) − L(x − h)) / 2h, beside the gradient. The verdict is "ok", "differs", or
 // "kink" where the slopes to the left and to the right of a score do not come closer when h is halved.
@@ -52,13 +53,15 @@ function finiteDifferences(n, scores, task) {
   const typical = Math.sqrt(dot(scores, scores) / scores.length) || 1;
   const at = (j, d) => lossAt(scores.map((s, i) => (i === j ? s + d : s)));
   const steps = scores.map((s) => Math.cbrt(Number.EPSILON) * Math.max(Math.abs(s), typical));
-  const numeric = steps.map((h, j) => (at(j, h) - at(j, -h)) / (2 * h));
-  const errors = numeric.map((d, j) => Math.abs(d - gradient[j]));
+  const errorOf = (j, h) => Math.abs((at(j, h) - at(j, -h)) / (2 * h) - gradient[j]);
+  const errors = steps.map((h, j) => errorOf(j, h));
   const scale = Math.max(...gradient.map(Math.abs));
   const allowed = (h) => 1e-6 * scale + (20 * Number.EPSILON * Math.max(Math.abs(loss), 1)) / h;
   const gap = (j, h) => Math.abs(at(j, h) + at(j, -h) - 2 * loss) / h; // right slope − left slope
-  const wrong = scores.map((_, j) => j).filter((j) => !(errors[j] <= allowed(steps[j])));
-  const kink = wrong.some((j) => gap(j, steps[j] / 2) > 0.75 * gap(j, steps[j]) && gap(j, steps[j]) > allowed(steps[j]));
+  const right = (h, j) => errors[j] <= allowed(h) || errorOf(j, h / 2) < 0.75 * errors[j]; // shrinks with h: not ours
+  const bent = (h, j) => gap(j, h) > allowed(h) && gap(j, h / 2) > 0.75 * gap(j, h);
+  const wrong = scores.map((_, j) => j).filter((j) => !right(steps[j], j));
+  const kink = wrong.some((j) => bent(steps[j], j));
   const verdict = !wrong.length ? "ok" : kink ? "kink" : "differs";
-  return { numeric, error: Math.max(...errors), verdict };
+  return { error: Math.max(...errors), verdict };
 }

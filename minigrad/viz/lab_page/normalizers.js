@@ -1,5 +1,5 @@
-// The normalizers, from scores x to weights y, as minigrad/ops/normalizers.py has them. Each returns y and its VJP: from
-// g, the gradient of the loss with respect to y, the gradient with respect to x. The derivations stand in that file.
+// The normalizers, from scores x to weights y, as minigrad/ops/normalizers.py has them. Each returns y and its VJP:
+// from g, the gradient of the loss with respect to y, to the gradient with respect to x. They are derived in that file.
 
 const sum = (a) => a.reduce((total, b) => total + b, 0);
 const dot = (a, b) => sum(a.map((ai, i) => ai * b[i]));
@@ -83,15 +83,19 @@ function entmax15(x) {
     if (zk > tauK) tau = tauK;
   });
   const u = z.map((zi) => Math.max(zi - tau, 0));
-  return [u.map((ui) => ui * ui), (g) => { const mean = dot(u, g) / sum(u); return u.map((uj, j) => uj * (g[j] - mean)); }];
+  return [u.map((ui) => ui * ui), (g) => {
+    const mean = dot(u, g) / sum(u);
+    return u.map((uj, j) => uj * (g[j] - mean));
+  }];
 }
 
-// In the first row from soft to hard; in the second what else has been tried. `op` is the name in minigrad.
+// In the first row from soft to hard; in the second what else has been tried. `op` is the name in minigrad,
+// blind means that the gradient is 0 everywhere, and an estimator's is, on purpose, not the derivative.
 const NORMALIZERS = [
   { op: "softmax", title: "softmax", f: softmax, formula: "exp xᵢ / Σⱼ exp xⱼ" },
   { op: "entmax15", title: "1.5-entmax", f: entmax15, formula: "max(xᵢ/2 − τ, 0)²" },
   { op: "sparsemax", title: "sparsemax", f: sparsemax, formula: "max(xᵢ − τ, 0)" },
-  { op: "hardmax", title: "hardmax (argmax)", f: hardmax, formula: "1 at the largest, else 0" },
+  { op: "hardmax", title: "hardmax (argmax)", f: hardmax, formula: "1 at the largest, else 0", blind: true },
   { op: "straight_through", title: "straight-through", f: straightThrough, formula: "forward hardmax, back softmax",
     estimator: true },
   { op: "top_k_softmax", title: "top-2 softmax", f: topK, formula: "softmax of the 2 largest" },

@@ -1,6 +1,6 @@
 // The first view: one card for each normalizer, with weights, gradients, staircase, Jacobian and the check.
 
-const STAIRS = { width: 260, height: 104, low: -4, high: 4, points: 321 };
+const STAIRS = { width: 260, height: 104, low: -4, high: 4, points: 201 };
 let cards = [];
 
 function buildCards() {
@@ -11,14 +11,14 @@ function buildCards() {
       return { score, weight, gradient, line };
     });
     const note = el("p", { class: "note" });
-    const table = el("table", { class: "rows" },
-      el("caption", { class: "unseen" }, `${n.title}: scores, weights and gradients`),
-      el("thead", {}, el("tr", {}, ...["word", "score", "weight", "gradient"].map((t) => el("th", { scope: "col" }, t)))),
-      el("tbody", {}, ...rows.map((row) => row.line)));
+    const caption = el("caption", { class: "unseen" }, `${n.title}: scores, weights and gradients`);
+    const heads = ["word", "score", "weight", "gradient"].map((t) => el("th", { scope: "col" }, t));
+    const body = el("tbody", {}, ...rows.map((row) => row.line));
+    const table = el("table", { class: "rows" }, caption, el("thead", {}, el("tr", {}, ...heads)), body);
     const stairs = buildStairs(n), matrix = buildMatrix(n), check = el("p", { class: "check" });
-    const heading = el("h3", { id: `of-${n.op}` }, n.title);
+    const heading = el("header", {}, el("h3", { id: `of-${n.op}` }, n.title), el("p", { class: "formula" }, n.formula));
     const card = el("article", { class: "card", "aria-labelledby": `of-${n.op}`, "data-op": n.op },
-      el("header", {}, heading, el("p", { class: "formula" }, n.formula)), table, note, stairs.figure, matrix.box, check);
+      heading, table, note, stairs.figure, matrix.box, check);
     return { n, card, rows, note, stairs, matrix, check };
   });
   at("cards").replaceChildren(...cards.map((c) => c.card));
@@ -30,8 +30,9 @@ function buildStairs(n) {
   const point = el("circle", { class: "point", r: 5 }), title = el("h4");
   const svg = el("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" },
     el("path", { class: "axis", d: `M0 ${height - 14}H${width}` }),
-    ...[-4, 0, 4].map((x) => el("text", { x: [0, 1, 2][(x + 4) / 4] * width / 2, y: height - 2,
-      "text-anchor": ["start", "middle", "end"][(x + 4) / 4] }, String(x).replace("-", "−"))),
+    el("text", { x: 0, y: height - 2 }, "−4"),
+    el("text", { x: width / 2, y: height - 2, "text-anchor": "middle" }, "0"),
+    el("text", { x: width, y: height - 2, "text-anchor": "end" }, "4"),
     curve, slope, point);
   return { figure: el("div", { class: "stairs" }, title, svg), title, svg, curve, slope, point };
 }
@@ -48,14 +49,17 @@ function buildMatrix(n) {
 }
 
 // The scores of one normalizer: where its own steps have led it.
-const scoresNow = (n) => descend(scoresOf(state), (x) => look(n, x, taskOf(state)).gradient, state.rate, state.steps).at(-1);
+function scoresNow(n) {
+  const task = taskOf(state);
+  return descend(scoresOf(state), (x) => look(n, x, task).gradient, state.rate, state.steps).at(-1);
+}
 
 function drawCards() {
   const task = taskOf(state), start = scoresOf(state);
   const largest = state.wants === "word" ? 0.5 : 2; // where a gradient's bar ends
   for (const c of cards) {
     const scores = scoresNow(c.n), seen = look(c.n, scores, task);
-    c.card.classList.toggle("silent", silent(seen));
+    c.card.classList.toggle("silent", silent(c.n, seen));
     c.rows.forEach((row, i) => {
       say(row.score, shown(scores[i], 2));
       row.score.classList.toggle("moved", scores[i] !== start[i]);
@@ -75,27 +79,25 @@ function drawStairs({ n, stairs }, scores, seen, task) {
   const { width, height, low, high, points } = STAIRS, word = state.words[state.along];
   const top = state.wants === "word" ? 1 : Math.max(...valuesOf(state).map((v) => (v - state.target) ** 2), 1e-9);
   const right = (x) => ((x - low) / (high - low)) * width;
-  const down = (loss) => height - 20 - clamp(loss / top, -0.3, 1.3) * (height - 32);
-  let d = "", pen = "M";
-  for (let i = 0; i < points; i++) {
-    const x = low + ((high - low) * i) / (points - 1);
-    const { loss } = look(n, scores.map((s, j) => (j === state.along ? x : s)), task);
-    if (Number.isFinite(loss) && Math.abs(loss / top) < 3) {
-      d += `${pen}${right(x).toFixed(1)} ${down(loss).toFixed(1)}`;
-      pen = "L";
-    } else pen = "M";
+  const down = (loss) => (Math.abs(loss / top) < 3 ? height - 20 - clamp(loss / top, -0.3, 1.3) * (height - 32) : NaN);
+  const lossAt = (x) => look(n, scores.map((s, j) => (j === state.along ? x : s)), task).loss;
+  const others = JSON.stringify([scores.with(state.along, 0), { ...state, scores: [] }]);
+  if (stairs.drawnFor !== others) { // while a score is dragged along its own curve, the curve stays
+    const xs = Array.from({ length: points }, (_, i) => low + ((high - low) * i) / (points - 1));
+    set(stairs.curve, "d", polyline(xs.map((x) => [right(x), down(lossAt(x))])));
+    stairs.drawnFor = others;
   }
-  set(stairs.curve, "d", d);
   const x = right(clamp(scores[state.along], low, high)), y = down(seen.loss);
-  const rise = (-seen.gradient[state.along] * ((high - low) / width) * (height - 32)) / top; // pixels up per pixel right
-  const half = 34 / Math.hypot(1, rise);
-  const there = Number.isFinite(x + y + rise);
-  set(stairs.slope, "d", there ? `M${x - half} ${y - half * rise}L${x + half} ${y + half * rise}` : "");
+  const slope = seen.gradient[state.along];
+  const fall = (-slope / top) * (height - 32) * ((high - low) / width); // pixels down per pixel to the right
+  const half = 34 / Math.hypot(1, fall);
+  const there = Number.isFinite(x + y + fall);
+  set(stairs.slope, "d", there ? `M${x - half} ${y - half * fall}L${x + half} ${y + half * fall}` : "");
   set(stairs.point, "cx", there ? x : -99);
   set(stairs.point, "cy", there ? y : -99);
-  say(stairs.title, `Loss ${shown(seen.loss)} as ${quoted(word)} moves`);
-  set(stairs.svg, "aria-label", `The loss of ${n.title} along the score of ${word}; now ${shown(seen.loss)}, ` +
-    `and the slope that comes back is ${shown(seen.gradient[state.along])}`);
+  say(stairs.title, `Loss ${lossText(seen.loss)} as ${quoted(word)} moves`);
+  set(stairs.svg, "aria-label", `The loss of ${n.title} along the score of ${word}; now ${lossText(seen.loss)}, ` +
+    `and the slope that comes back is ${shown(slope)}`);
 }
 
 function drawMatrix({ matrix }, rows) {

@@ -1,6 +1,9 @@
 // What the visitor has set, and how it is written into the address: after a reload or in a sent link it is all there.
 
-const LIMITS = { words: 8, letters: 16, score: 20, temperature: [0.1, 10], value: 99, query: 2.4, steps: 1000, rate: [0.01, 10] };
+const LIMITS = {
+  words: 8, letters: 16, score: 20, temperature: [0.1, 10], value: 99, query: 2.4, steps: 1000,
+};
+const RATES = [0.1, 0.3, 1, 3];
 const VIEWS = ["scores", "plane", "guess"];
 const SCORES = [1.2, 0.4, 0.8, -0.6, 0.1, -1.1, 0.6, -0.3];
 const VALUES = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -17,7 +20,7 @@ const defaults = () => ({
   along: 2, // along whose score the staircase is drawn
   rate: 1,
   steps: 0, // taken from the scores
-  query: [0.5, 0.4],
+  query: [0.1, 0.3],
   walked: 0, // steps taken from the query
   seed: 1, // of the guessing rounds
   answers: [],
@@ -35,8 +38,8 @@ const within = (text, low, high, otherwise) => {
   return Number.isFinite(x) ? clamp(x, low, high) : otherwise;
 };
 
-// Each has its name in the address, where it is written only if it is not what the page begins with. What makes no sense
-// there is passed over.
+// Each has its name in the address, where it is written only if it is not what the page begins with. What makes no
+// sense there is passed over.
 const text = (allowed) => ({ write: String, read: (t, old) => (allowed.includes(t) ? t : old) });
 const number = (low, high) => ({ write: String, read: (t, old) => within(t, low, high, old) });
 const integer = (high) => ({ write: String, read: (t, old) => Math.round(within(t, 0, high, old)) });
@@ -54,12 +57,15 @@ const FIELDS = {
   values: list(LIMITS.value),
   target: number(-LIMITS.value, LIMITS.value),
   along: integer(LIMITS.words - 1),
-  rate: number(...LIMITS.rate),
+  rate: { write: String, read: (t, old) => (RATES.includes(Number(t)) ? Number(t) : old) },
   steps: integer(LIMITS.steps),
   query: list(LIMITS.query),
   walked: integer(LIMITS.steps),
   seed: integer(999),
-  answers: { write: (a) => a.join(","), read: (t) => t.split(",").slice(0, 6).map((a) => Math.round(within(a, 0, 3, 0))) },
+  answers: {
+    write: (a) => a.join(","),
+    read: (t) => (t ? t.split(",").slice(0, 6).map((a) => Math.round(within(a, 0, 3, 0))) : []),
+  },
 };
 
 function toAddress(s) {
