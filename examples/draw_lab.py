@@ -16,7 +16,7 @@ from minigrad import viz
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "viz"))
 import browser
 
-WIDTH, SHARPNESS = 1000, 1.25  # the README shows it at a width of about 830
+WIDTH, SHARPNESS = 1020, 1.25  # the README shows it at a width of about 830
 PART = """
 cards.forEach((c) => { c.card.hidden = !["softmax", "sparsemax", "hardmax"].includes(c.n.op); });
 document.querySelectorAll(".jacobian, .check, footer").forEach((e) => { e.hidden = true; });

@@ -13,7 +13,7 @@ function dial({ name, label, range: [low, high, step], limits, get, put, toSlide
     show() {
       field.show();
       slider.value = toSlider(get());
-      set(slider, "aria-valuetext", shown(get(), 2));
+      set(slider, "aria-valuetext", fixed(get(), 2));
     },
   };
 }
@@ -58,7 +58,7 @@ const temperatureDial = () => dial({
 
 function buildDials() {
   if (state.view === "guess") return;
-  const queries = ["query, to the right", "query, upwards"];
+  const queries = ["query, right", "query, up"];
   dials = [...(state.view === "scores" ? state.words.map(scoreDial) : queries.map(queryDial)), temperatureDial()];
   at("dials").replaceChildren(...dials.map((d) => d.box));
   at("dials").style.setProperty("--n", dials.length);

@@ -29,6 +29,7 @@ function shown(x, digits = 3) {
   const places = Math.max(digits - (Math.abs(x) >= 100 ? 2 : Math.abs(x) >= 10 ? 1 : 0), 0);
   return (large || tiny ? x.toExponential(0).replace("e+", "e") : x.toFixed(places)).replaceAll("-", "−");
 }
+const fixed = (x, digits) => x.toFixed(digits).replace("-", "−");
 const lossText = (x) => (Math.abs(x) < 0.0005 && x !== 0 ? "0.000" : shown(x));
 const rounded = (x) => String(Number(x.toFixed(2))); // for the fields one types in
 const quoted = (word) => `“${word}”`;
@@ -69,7 +70,7 @@ function remark(n, { weights, gradient, gradWeights, loss }) {
   const zeros = weights.filter((y) => y === 0).length;
   if (!weights.every(Number.isFinite)) return "The scores add up to 0: the weights divide by it and are lost.";
   if (n.blind) return "Exactly 0 at every score: these scores cannot learn.";
-  if (loss === 0) return "It has arrived: the loss is 0, and nothing needs to move.";
+  if (Math.abs(loss) < 1e-9) return "It has arrived: no loss is left, and nothing needs to move.";
   if (allZero(gradient)) return "Exactly 0 at every score: from here it cannot learn.";
   if (gradient.every((d) => Math.abs(d) < 0.001)) return "Hardly anything comes back: learning is slow from here.";
   if (n.estimator) return "Chooses as hardmax does, and learns from softmax’s gradient.";

@@ -141,7 +141,7 @@ function guessTable(shows, known) {
   const seen = lookAt(shows);
   const rows = GUESS_WORDS.map((word, i) => {
     const weight = barCell("plain"), gradient = barCell("signed"), row = el("tr", {}, el("th", { scope: "row" }, word),
-      el("td", {}, shown(shows.scores[i], 1)), weight.cell, gradient.cell);
+      el("td", {}, fixed(shows.scores[i], 1)), weight.cell, gradient.cell);
     if (known) setBar(weight, seen.weights[i], 1);
     if (known) setBar(gradient, seen.gradient[i], 0.5, `${shown(seen.gradient[i])} ${way(seen.gradient[i])}`.trim());
     else for (const cell of [weight, gradient]) say(cell.number, "?");

@@ -61,7 +61,7 @@ function drawCards() {
     const scores = scoresNow(c.n), seen = look(c.n, scores, task);
     c.card.classList.toggle("silent", silent(c.n, seen));
     c.rows.forEach((row, i) => {
-      say(row.score, shown(scores[i], 2));
+      say(row.score, fixed(scores[i], 2));
       row.score.classList.toggle("moved", scores[i] !== start[i]);
       setBar(row.weight, seen.weights[i], 1);
       setBar(row.gradient, seen.gradient[i], largest, `${shown(seen.gradient[i])} ${way(seen.gradient[i])}`.trim());

@@ -32,7 +32,7 @@ function showView() {
     at(`view-${view}`).hidden = view !== state.view;
     set(at(`to-${view}`), "aria-pressed", view === state.view);
   }
-  at("controls").hidden = state.view === "guess";
+  at("controls").hidden = at("held").hidden = state.view === "guess";
 }
 
 // --- the controls ----------------------------------------------------------------------------------------------------
