@@ -16,7 +16,7 @@ from minigrad.viz.lab import lab_html
 ROOT = Path(__file__).parents[2]
 GALLERY = ROOT / "examples" / "gallery"
 AXE = Path(os.environ.get("AXE_CORE", ROOT / "node_modules" / "axe-core" / "axe.min.js"))
-HOSTILE = """<script>document.title='taken'</script> "><img src=x onerror=alert(1)> {{js}} '&amp;' </main>"""
+HOSTILE = """<b>b</b> '&amp;' <img/src=x> <script>document.title='taken'</script> "><img src=x onerror=alert(1)> {{js}}"""
 
 # --- the file --------------------------------------------------------------------------------------------------------
 
@@ -243,6 +243,7 @@ def test_a_hostile_sentence_is_text(page, path, tmp_path, how):
     assert page("document.title") == "The softmax lab" and page("document.images.length") == 0
     page.click("#to-plane")
     assert page("document.querySelector('#planes text').textContent") == words[0]
+    assert page("document.querySelectorAll('.cards :is(b, img, script)').length") == 0
 
 
 def test_the_tab_key_reaches_every_control_in_reading_order(page):
@@ -257,7 +258,9 @@ def test_the_tab_key_reaches_every_control_in_reading_order(page):
     assert page("state.scores[0]") == 1.3 and page("at('dial-score-0').getAttribute('aria-valuetext')") == "1.30"
 
 
-def test_dragging_moves_nothing_but_what_it_is_about(page):
+@pytest.mark.parametrize("width", [480, 1280])  # in the first, a sentence takes one line or two
+def test_dragging_moves_nothing_but_what_it_is_about(page, width):
+    page.size(width, 900)
     places = "[...document.querySelectorAll('.card, h4, .matrix, .stairs')].map(e => e.getBoundingClientRect().y)"
     before = page(places)
     for score in (-4, -1, 0, 0.8, 3, 4):
