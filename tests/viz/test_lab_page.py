@@ -16,7 +16,7 @@ from minigrad.viz.lab import lab_html
 ROOT = Path(__file__).parents[2]
 GALLERY = ROOT / "examples" / "gallery"
 AXE = Path(os.environ.get("AXE_CORE", ROOT / "node_modules" / "axe-core" / "axe.min.js"))
-HOSTILE = """<b>b</b> '&amp;' <img/src=x> <script>document.title='taken'</script> "><img src=x onerror=alert(1)> {{js}}"""
+HOSTILE = """<b>b</b> '&amp;' <img/src=x> <script>document.title='taken'</script> "><img src=x onerror=alert() {{js}}"""
 
 # --- the file --------------------------------------------------------------------------------------------------------
 
