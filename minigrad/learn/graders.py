@@ -11,7 +11,7 @@ import numpy as np
 from minigrad.engine import Array, Node, Tensor, as_op
 from minigrad.finite_differences import gradcheck
 from minigrad.finite_differences.cases import CASES, case
-from minigrad.learn.op_grader import MORE, Names, Unsolved, as_body, grade_op, grade_page, needed
+from minigrad.learn.op_grader import MATRICES, MORE, Names, Unsolved, as_body, grade_op, grade_page, needed
 from minigrad.optim import rules
 from minigrad.tensors.modes import Observer, watch
 from minigrad.tensors.operators import OPS
@@ -60,7 +60,7 @@ def _attention_in_steps(names: Names) -> str:
         cases = {
             "scores": [case(*c.arrays[:2]) for c in whole],
             "weights": [c for c in CASES["softmax"] if not c.static],
-            "average": CASES["matmul"],
+            "average": MATRICES,
         }[f.__name__]
         grade_op(f, lambda *arrays, page=page: page(*map(Tensor, arrays)), cases)
     scores, weights, average = map(as_op, functions)

@@ -64,9 +64,9 @@ WRONG: dict[str, tuple[Wrong, ...]] = {
     ),
     "embedding": (Wrong("np.add.at(grad_table, ids, grad_y)", "grad_table[ids] += grad_y", "+= counts an id once"),),
     "matmul": (
-        Wrong("grad_y @ b.mT", "grad_y @ b", "no transpose"),
-        Wrong("a.mT @ grad_y", "a @ grad_y", "no transpose"),
-        Wrong("a.mT @ grad_y", "grad_y.mT @ a", "the wrong order"),
+        Wrong("as_matrix(grad_y) @ B.mT", "as_matrix(grad_y) @ B", "no transpose"),
+        Wrong("A.mT @ as_matrix(grad_y)", "A @ as_matrix(grad_y)", "no transpose"),
+        Wrong("A.mT @ as_matrix(grad_y)", "as_matrix(grad_y).mT @ A", "the wrong order"),
     ),
     "linear": (
         Wrong("as_rows(grad_y).sum(0)", "as_rows(grad_y).mean(0)", "a mean over the rows"),
@@ -82,10 +82,10 @@ WRONG: dict[str, tuple[Wrong, ...]] = {
     ),
     "log_softmax": (Wrong("np.exp(y) * g.sum(axis, keepdims=True)", "np.exp(y)", "the sum of g forgotten"),),
     "cross_entropy": (
-        Wrong("(g * (weights - q))", "((weights - q) / n)", "grad_y forgotten"),
-        Wrong("else grad_y / n", "else grad_y", "a sum over the rows, not a mean"),
-        Wrong("(weights - q)", "weights", "the right class forgotten"),
-        Wrong("(weights - q)", "(q - weights)", "the difference turned round"),
+        Wrong("grad_y * weight, 0)", "weight, 0)", "grad_y forgotten"),
+        Wrong("grad_y * weight, 0)", "grad_y, 0)", "a sum over the rows, not a mean"),
+        Wrong("(np.exp(log_softmax_x) - q)", "np.exp(log_softmax_x)", "the right class forgotten"),
+        Wrong("(np.exp(log_softmax_x) - q)", "(q - np.exp(log_softmax_x))", "the difference turned round"),
     ),
     "layer_norm": (
         Wrong(_NORMED, "r * g", "mean and variance as constants"),
@@ -120,7 +120,7 @@ def damaged(name: str, wrong: Wrong) -> Callable[..., object]:
     )
     names: dict[str, object] = dict(page.__globals__)
     exec(source.replace(wrong.right, wrong.wrong), names)
-    f = names[name]
+    f = names[page.__name__]
     assert callable(f)
     return f
 

@@ -51,6 +51,8 @@ def solution(name):
         return completed(name, *STEPS)
     if name == "gru_step":
         return {"gru_step": gru_step}
+    if name in OPS:
+        return {name: inspect.unwrap(OPS[name])}
     return {page.__name__: page for page in EXERCISES[name].pages}
 
 
