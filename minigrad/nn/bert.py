@@ -123,10 +123,12 @@ class BERT(Module):
         return tanh(self.pooler(hidden[..., 0, :]))
 
     @no_grad()
-    def attention_weights(self, ids: ArrayLike, *, key_mask: ArrayLike | None = None) -> NDArray[np.floating]:
+    def attention_weights(
+        self, ids: ArrayLike, *, key_mask: ArrayLike | None = None, types: ArrayLike | None = None
+    ) -> NDArray[np.floating]:
         """The weights of all heads in all blocks: (n_layers, B, n_heads, T, T). Dropout is off meanwhile."""
         with evaluating(self):
-            return weights_of_blocks(self.blocks, self._embed(ids), key_mask)
+            return weights_of_blocks(self.blocks, self._embed(ids, types), key_mask)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:

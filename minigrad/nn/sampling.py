@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minigrad.nn.module import evaluating
-from minigrad.tensors.arguments import check_count
 from minigrad.tensors.modes import no_grad
 
 if TYPE_CHECKING:
@@ -26,11 +25,11 @@ class Draw:
     def __init__(
         self, temperature: float, top_k: int | None, top_p: float | None, rng: np.random.Generator | None
     ) -> None:
-        if not (isinstance(temperature, (int, float)) and 0 <= temperature < math.inf):
-            raise ValueError(f"generate needs a temperature of at least 0 (0: the likeliest), not {temperature!r}")
-        if top_k is not None:
-            check_count("generate: top_k", top_k)
-        if top_p is not None and not (isinstance(top_p, (int, float)) and 0 < top_p <= 1):
+        if not (isinstance(temperature, (int, float, np.number)) and 0 <= temperature < math.inf):
+            raise ValueError(f"generate needs a temperature of at least 0 (0: the likeliest), not {temperature}")
+        if top_k is not None and not (isinstance(top_k, (int, np.integer)) and top_k >= 1):
+            raise ValueError(f"generate needs a top_k of at least 1, an integer (or None for all), not {top_k}")
+        if top_p is not None and not (isinstance(top_p, (int, float, np.number)) and 0 < top_p <= 1):
             raise ValueError(f"generate needs a top_p above 0 and up to 1 (or None for all), not {top_p!r}")
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
         self.rng = rng or np.random.default_rng()
@@ -73,7 +72,8 @@ def generate(
     model: GPT, prompt: ArrayLike, n: int, draw: Draw, stop: int | Collection[int], cache: bool
 ) -> NDArray[np.int64]:
     """What `GPT.generate` promises."""
-    check_count("generate: n, the number of ids to append,", n, least=0)
+    if not (isinstance(n, (int, np.integer)) and n >= 0):
+        raise ValueError(f"generate cannot append {n} ids")
     ids = np.array(prompt)
     if ids.ndim and ids.size == 0:
         raise ValueError("generate needs a prompt of at least one id")

@@ -143,6 +143,8 @@ def settings_from(architecture: Architecture, config: dict[str, Any]) -> dict[st
 def config_from(architecture: Architecture, settings: Any) -> dict[str, Any]:
     """Our settings (a GPTConfig or BERTConfig) as config.json has them."""
     config = {theirs: getattr(settings, ours) for theirs, ours in architecture.settings.items()}
+    if config.get("intermediate_size", 0) is None:
+        config["intermediate_size"] = 4 * settings.d_model
     act = next(name for name in config if "act" in name)
     config[act] = "gelu" if config[act] == "none" else "gelu_new"
     return {"model_type": architecture.model_type, "architectures": [architecture.head_of], **config}

@@ -32,10 +32,10 @@ class Tokenizer:
         self.pad_id = next((i for i in pad if i is not None), 0)
 
     def __call__(self, text: str | Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        texts = [text] if isinstance(text, str) else list(text)
-        if not texts or not all(isinstance(one, str) for one in texts):
+        texts = [text] if isinstance(text, str) else text
+        if not isinstance(texts, (list, tuple)) or not texts or not all(isinstance(one, str) for one in texts):
             raise TypeError("a tokenizer takes a string, or a list of at least one string")
-        rows = [self._cut(self._tokenizer.encode(one), one) for one in texts]
+        rows = [self._ids(one) for one in texts]
         width = max(map(len, rows))
         if width == 0:
             raise ValueError("there is no token in an empty text: this tokenizer adds none at its ends")
@@ -45,21 +45,18 @@ class Tokenizer:
             ids[i, : len(row)], key_mask[i, : len(row)] = row, True
         return (ids[0], key_mask[0]) if isinstance(text, str) else (ids, key_mask)
 
-    def _cut(self, encoding: Any, text: str) -> list[int]:
+    def _ids(self, text: str) -> list[int]:
+        encoding = self._tokenizer.encode(text)
         if self.max_length is not None and len(encoding) > self.max_length:
-            start = text[:30].strip()
             warnings.warn(
-                f"the text beginning {start!r} has {len(encoding)} tokens, the model {self.max_length} positions: "
-                f"the rest is cut off",
-                stacklevel=3,
+                f"the text beginning {text[:30].strip()!r} has {len(encoding)} tokens, the model {self.max_length} "
+                f"positions: the rest is cut off",
+                stacklevel=4,
             )
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
             encoding.truncate(self.max_length - self._tokenizer.num_special_tokens_to_add(is_pair=False))
-            return self._with_ends(encoding)
+            encoding = self._tokenizer.post_process(encoding)  # the tokens that mark its ends
         ids: list[int] = encoding.ids
-        return ids
-
-    def _with_ends(self, encoding: Any) -> list[int]:
-        ids: list[int] = self._tokenizer.post_process(encoding).ids
         return ids
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
