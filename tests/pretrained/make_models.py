@@ -15,9 +15,7 @@ import torch
 import transformers
 
 HERE = Path(__file__).parent
-WORDS = (
-    "my grandmother bak ##es incredible cookies the king and queen of ##s ##ly un ##happy . , ! a e o u 日 本 ##e ##o"
-)
+WORDS = "my grandmother bak ##es incredible cookies the king and queen of ##s ##ly un ##happy . , ! a e o u 日 本 ##e"
 TEXTS = [
     "My grandmother bakes incredible cookies!",
     "the king",

@@ -107,7 +107,7 @@ def test_texts_become_the_same_tokens(model):
                 assert tokenizer.decode(tokenizer(text)[0]) == text
 
 
-# --- what hides ---------------------------------------------------------------------------------------------------------
+# --- what hides ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["query", "key", "value", "out"])
