@@ -138,7 +138,7 @@ class BERT(Module):
         ValueError that says what the folder lacks, or which kind of model it holds.
         """
         settings, state = pretrained.load(folder, "bert")
-        model = cls(BERTConfig(**settings), pretrained.NoDraws())  # type: ignore[arg-type]
+        model = cls(BERTConfig(**settings), pretrained.NoDraws())
         model.load_state_dict(state)
         return model.eval()
 

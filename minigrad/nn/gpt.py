@@ -181,7 +181,7 @@ class GPT(Module):
         Raises FileNotFoundError or ValueError that says what the folder lacks, or which kind of model it holds.
         """
         settings, state = pretrained.load(folder, "gpt2")
-        model = cls(GPTConfig(**settings), pretrained.NoDraws())  # type: ignore[arg-type]
+        model = cls(GPTConfig(**settings), pretrained.NoDraws())
         model.load_state_dict(state)
         return model.eval()
 

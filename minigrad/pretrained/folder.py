@@ -78,13 +78,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-class NoDraws:
-    """In place of a generator where the numbers are about to be read from a file: all that is drawn is 0."""
+class NoDraws(np.random.Generator):
+    """A generator for a model whose numbers are about to be read from a file: it gives 0 for every initial weight."""
 
-    def normal(self, mean: float, std: float, size: Any) -> Array:
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64())
+
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
         return np.zeros(size, np.float32)
 
-    def standard_normal(self, size: Any) -> Array:
+    def standard_normal(self, size: Any = None, dtype: Any = np.float32, out: Any = None) -> Any:
         return np.zeros(size, np.float32)
 
 

