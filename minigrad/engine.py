@@ -115,7 +115,11 @@ class Tensor(Operators, storage.Storage):
         self.leaf, self.memory_of = Leaf(self.shape, self.dtype, name), None
 
     def detach(self) -> Tensor:
-        """The same numbers as a constant: gradients stop here."""
+        """The same numbers as a constant: gradients stop here.
+
+        Nothing is copied. Of a leaf it shows the memory, and so what is written there later. When an optimizer takes
+        the leaf over, the leaf moves to the optimizer's memory, and this keeps the numbers of that moment.
+        """
         self._observe_cut("detach()")
         return Tensor._of(self._data.view(), None, self.leaf or self.memory_of)
 
@@ -147,8 +151,9 @@ def op(f: Any = None, **declared: Any) -> Any:
     """Make an op of `f(array, ..., *, static, ...) -> (y, vjps)`, and enter it in OPS.
 
     Positional parameters are arrays: where a caller gives a Tensor that requires a gradient, the VJP of that input is
-    kept. Keyword-only parameters are static. `vjps` is one function, a tuple with one (or None) for each positional
-    parameter, or `Joint(vjp)`.
+    kept. Keyword-only parameters are static. `vjps` is one function, or a tuple with one for each positional parameter,
+    or None in the place of one that has no gradient. Where inputs share most of the work, it is `Joint(vjp)`: one
+    function that returns a tuple of all their gradients, with None for one that has none.
 
     Arguments:
         name: what graphs and errors call it; the function's own name if left out.
@@ -263,13 +268,14 @@ def pull_back(node: Node, grad: Array) -> list[Array | None]:
     for observer in observers:
         observer.vjp_starts(node, grad)
     assert node.vjp is not None
+    contributions: list[Array | None] = []
+    given = None
     try:
-        contributions = [
-            unbroadcast(g, parent) if g is not None and isinstance(parent, Node) else None
-            for g, parent in zip(node.vjp(grad), node.inputs, strict=True)
-        ]
+        given = node.vjp(grad)
+        for g, parent in zip(given, node.inputs, strict=True):
+            contributions.append(unbroadcast(g, parent) if g is not None and isinstance(parent, Node) else None)
     except Exception as error:
-        arguments.explain_vjp(error, node)
+        arguments.explain_vjp(error, node, None if given is None else len(contributions))
         raise
     for observer in observers:
         observer.vjp_ends(node, grad, contributions)
@@ -280,10 +286,10 @@ def unbroadcast(grad: Array, parent: Node) -> Array:
     """Copying forward is summing backward: add up the gradients of all the copies that broadcasting made."""
     shape = parent.shape
     if grad.shape != shape:
-        extra = grad.ndim - len(shape)  # axes that broadcasting put in front
+        given, extra = grad.shape, grad.ndim - len(shape)  # axes that broadcasting put in front
         copied = [axis for axis in range(grad.ndim) if axis < extra or shape[axis - extra] == 1]
         grad = grad.sum(tuple(copied), keepdims=True)
         grad = grad.reshape(grad.shape[max(extra, 0) :])
         if grad.shape != shape:
-            raise ValueError(f"a VJP returned a gradient of shape {grad.shape} for an input of shape {shape}")
+            raise ValueError(f"returned a gradient of shape {given} for an input of shape {shape}")
     return grad if grad.dtype == parent.dtype else grad.astype(parent.dtype)

@@ -34,7 +34,7 @@ class Storage:
 
     @classmethod
     def _of(cls, array: Array, node: Node | None, memory_of: Leaf | None) -> Self:
-        """Wrap the output of an op, without a copy."""
+        """Wrap the output of an op, without a copy: an op that keeps its output cannot write it any more, either."""
         array.setflags(write=False)
         tensor = object.__new__(cls)
         tensor._data, tensor.node, tensor.leaf, tensor.memory_of = array, node, None, memory_of
@@ -125,8 +125,9 @@ class Storage:
             self._become_leaf()
         self.node = self.leaf if wanted else None
 
-    def _become_leaf(self, name: str | None = None) -> None:
-        raise AssertionError("Tensor does this")
+    if TYPE_CHECKING:
+
+        def _become_leaf(self, name: str | None = None) -> None: ...  # in engine.py, where Leaf is
 
     # --- out of the graph, into NumPy and Python ----------------------------------------------------------------
     def numpy(self) -> Array:
@@ -234,7 +235,5 @@ def check_usable(nodes: Sequence[Node]) -> None:
 
 def leaf_shown_by(y: Array, args: Sequence[Any]) -> Leaf | None:
     """The leaf whose memory a read-only output shows, if one: reshape and its like return views."""
-    tensors = [a for a in args if isinstance(a, Storage)]
-    if len(tensors) > 1:
-        tensors = [t for t in tensors if np.may_share_memory(y, t._data)]
-    return (tensors[0].leaf or tensors[0].memory_of) if tensors else None
+    shown = (a.leaf or a.memory_of for a in args if isinstance(a, Storage) and np.may_share_memory(y, a._data))
+    return next(filter(None, shown), None)

