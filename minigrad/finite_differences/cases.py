@@ -14,6 +14,13 @@ import numpy as np
 from minigrad.finite_differences.case import Case as Case
 from minigrad.finite_differences.case import case as case
 
+# What an estimator's gradient is the gradient of: this op, with the same arrays and keywords, changed as said here.
+STANDS_FOR: dict[str, tuple[str, dict[str, Any]]] = {
+    "straight_through": ("softmax", {}),
+    "gumbel_softmax": ("gumbel_softmax", {"hard": False}),
+}
+
+
 # --- numbers to use ----------------------------------------------------------------------------------------------
 
 _rng = np.random.default_rng(0)

@@ -16,9 +16,9 @@ from minigrad import pretrained
 from minigrad.engine import Tensor
 from minigrad.nn.layers import Dropout, Embedding, LayerNorm, Linear
 from minigrad.nn.module import Module, evaluating
-from minigrad.nn.transformer import Block, weights_of_blocks
+from minigrad.nn.transformer import Block, check_heads, weights_of_blocks
 from minigrad.ops.elementwise import tanh
-from minigrad.tensors.arguments import check_count
+from minigrad.tensors.arguments import check_count, check_share
 from minigrad.tensors.modes import in_module, no_grad
 
 
@@ -54,6 +54,8 @@ class BERTConfig:
         for name in ("vocab_size", "block_size", "n_heads", "d_model", "n_types"):
             check_count(f"BERTConfig: {name}", getattr(self, name))
         check_count("BERTConfig: n_layers", self.n_layers, least=0)
+        check_heads(self.d_model, self.n_heads)
+        check_share("BERTConfig: dropout", self.dropout)
 
 
 class BERT(Module):

@@ -19,8 +19,8 @@ from minigrad.engine import Tensor
 from minigrad.nn import sampling
 from minigrad.nn.layers import Dropout, Embedding, LayerNorm, Linear
 from minigrad.nn.module import Module, evaluating
-from minigrad.nn.transformer import Block, Cache, Normalize, weights_of_blocks
-from minigrad.tensors.arguments import check_count
+from minigrad.nn.transformer import Block, Cache, Normalize, check_heads, check_normalizer, weights_of_blocks
+from minigrad.tensors.arguments import check_count, check_share
 from minigrad.tensors.modes import in_module, no_grad
 
 
@@ -56,6 +56,9 @@ class GPTConfig:
         for name in ("vocab_size", "block_size", "n_heads", "d_model"):
             check_count(f"GPTConfig: {name}", getattr(self, name))
         check_count("GPTConfig: n_layers", self.n_layers, least=0)
+        check_heads(self.d_model, self.n_heads)
+        check_share("GPTConfig: dropout", self.dropout)
+        check_normalizer(self.normalize)
 
 
 class GPT(Module):

@@ -27,7 +27,9 @@ class Draw:
     ) -> None:
         if not (isinstance(temperature, (int, float, np.number)) and 0 <= temperature < math.inf):
             raise ValueError(f"generate needs a temperature of at least 0 (0: the likeliest), not {temperature}")
-        if top_k is not None and not (isinstance(top_k, (int, np.integer)) and top_k >= 1):
+        if top_k is not None and not (
+            isinstance(top_k, (int, np.integer)) and not isinstance(top_k, bool) and top_k >= 1
+        ):
             raise ValueError(f"generate needs a top_k of at least 1, an integer (or None for all), not {top_k}")
         if top_p is not None and not (isinstance(top_p, (int, float, np.number)) and 0 < top_p <= 1):
             raise ValueError(f"generate needs a top_p above 0 and up to 1 (or None for all), not {top_p!r}")

@@ -45,6 +45,16 @@ MAPS: dict[str, Normalize] = {
 }
 
 
+def check_heads(d_model: int, n_heads: int) -> None:
+    if d_model % n_heads:
+        raise ValueError(f"d_model = {d_model} cannot be split evenly among n_heads = {n_heads}")
+
+
+def check_normalizer(normalize: str | Normalize) -> None:
+    if not callable(normalize) and normalize not in MAPS:
+        raise ValueError(f"there is no normalizer {normalize!r}, from scores to weights; there are {', '.join(MAPS)}")
+
+
 class MultiHeadAttention(Module):
     """Each position asks with a query; each position offers a key to be matched against it, and a value to be read.
 
@@ -83,12 +93,8 @@ class MultiHeadAttention(Module):
     ) -> None:
         check_count("MultiHeadAttention: d_model", d_model)
         check_count("MultiHeadAttention: n_heads", n_heads)
-        if d_model % n_heads:
-            raise ValueError(f"d_model = {d_model} cannot be split evenly among n_heads = {n_heads}")
-        if not callable(normalize) and normalize not in MAPS:
-            raise ValueError(
-                f"there is no normalizer {normalize!r}, from scores to weights; there are {', '.join(MAPS)}"
-            )
+        check_heads(d_model, n_heads)
+        check_normalizer(normalize)
         rng = rng or np.random.default_rng()
         self.n_heads = n_heads
         self.causal = causal

@@ -86,7 +86,7 @@ def tril(x: ArrayLike | Tensor, k: int = 0) -> Tensor:
     if x.ndim < 2:
         raise ValueError("needs a matrix, or a batch of matrices")
     n, m = x.shape[-2:]
-    return where(np.tri(n, m, k, dtype=bool), x, 0)
+    return where(np.tri(n, m, k, dtype=bool), x, np.zeros((), x.dtype))
 
 
 @composed

@@ -26,7 +26,8 @@ def binary_cross_entropy(logits, targets, *, reduction="mean"):
     What was predicted minus what was right, as in `cross_entropy`.
 
     Numerics.  softplus(x) = max(x, 0) + ln(1 + e) with e = exp(−|x|) ≤ 1: nothing overflows, and there is no logarithm
-    of a sigmoid that has rounded to 0. For a large x and t = 1 the loss is max(x, 0) − x + e, which is e and not 0/0.
+    of a sigmoid that has rounded to 0. For a large x and t = 1, the first two terms of the loss cancel and ln(1 + e) is
+    left, however small.
     """
     if logits.shape != targets.shape:
         raise ValueError("needs one target for each logit, and one shape for both")

@@ -4,6 +4,8 @@ softmax and log_softmax take `mask`: boolean, True = may take part; it broadcast
 as −inf, and a score of −inf as masked. Its weight and its gradient are exactly 0, whatever it was, nan included.
 """
 
+from typing import TypedDict, Unpack
+
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike
@@ -95,39 +97,29 @@ def entropy(weights, *, axis=-1):
     return -(weights * log_w).sum(axis), vjp_weights
 
 
+class LossOptions(TypedDict, total=False):
+    reduction: str
+    ignore_index: int | None
+    label_smoothing: float
+
+
 @composed
-def cross_entropy(
-    logits: ArrayLike | Tensor,
-    targets: ArrayLike | Tensor,
-    *,
-    reduction: str = "mean",
-    ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
-) -> Tensor:
+def cross_entropy(logits: ArrayLike | Tensor, targets: ArrayLike | Tensor, **options: Unpack[LossOptions]) -> Tensor:
     """How surprised a softmax over `logits` is by the right answers, in nats: −ln of the probability it gave to them.
 
     Arguments:
         logits: (..., n_classes).
         targets: integers (...), which class is right; or floats (..., n_classes), how probable each class is.
-        reduction: "mean", "sum", or "none" for a loss of shape (...).
+        reduction: "mean" (the default), "sum", or "none" for a loss of shape (...).
         ignore_index: integer targets equal to it don't count: loss 0, gradient 0, and the mean is over the others.
-        label_smoothing: the part ε of the probability that is shared equally among all classes.
+        label_smoothing: the part of the probability that is shared equally among all classes; 0 by default.
 
     Raises ValueError for shapes that don't fit and for probabilities that don't sum to 1, IndexError for a class that
     is not there. With no target left to count, or none given, the mean is 0.
     """
     if (targets.dtype if isinstance(targets, Tensor) else np.asarray(targets).dtype).kind == "f":
-        classes, probabilities = None, targets
-    else:
-        classes, probabilities = targets, None
-    return cross_entropy_of(
-        logits,
-        classes,
-        probabilities,
-        reduction=reduction,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-    )
+        return cross_entropy_of(logits, None, targets, **options)
+    return cross_entropy_of(logits, targets, **options)
 
 
 @op(name="cross_entropy", indices=("classes",))
@@ -272,7 +264,8 @@ def _check_probabilities(logits, probabilities, ignore_index):
 def which_count(t, ignore_index, n_classes):
     """Which targets are not ignored, and the targets, with class 0 in place of the ignored ones."""
     counts = np.full(t.shape, True) if ignore_index is None else t != ignore_index
-    t = np.where(counts, t, 0)
+    if ignore_index is not None:
+        t = np.where(counts, t, 0)
     check_targets(t, n_classes)
     return counts, t
 

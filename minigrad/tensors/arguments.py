@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -66,6 +67,12 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
         return
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
+
+
+def check_share(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a number from 0 to below 1."""
+    if not (isinstance(value, Real) and 0 <= float(value) < 1):
+        raise ValueError(f"{name} must be a number from 0 to below 1, not {value!r}")
 
 
 # --- the arguments of an op -------------------------------------------------------------------------------------------
@@ -236,6 +243,7 @@ def _owned(value: Any, op: str, key: str) -> Any:
             f"pass {key}=t.detach(), or write the formula in ops that take Tensors"
         )
     if isinstance(value, (Storage, np.ndarray)):
+        _check_raw(value)
         array = np.array(value)
         return array if array.ndim else array.item()  # like a NumPy scalar
     if isinstance(value, np.generic):
@@ -372,10 +380,7 @@ def start_of_backward(t: Storage, grad: ArrayLike | None) -> Array:
                 f"take a .sum() or pass the gradient of y: y.backward(grad)"
             )
         return np.ones_like(t._data)
-    start = np.array(grad, dtype=t.dtype)
-    if start.shape != t.shape:
-        raise ValueError(f"backward(grad) of shape {start.shape} for a Tensor of shape {t.shape}")
-    return start
+    return t._fitting(grad, "backward(grad)").astype(t.dtype)
 
 
 def with_context(error: Exception, name: str, args: Sequence[Any]) -> Exception:

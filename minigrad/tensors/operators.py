@@ -32,7 +32,10 @@ COMPOSED: dict[str, Callable[..., Any]] = {}  # functions of Tensors that call o
 
 def checks_keywords(f: Callable[P, R]) -> Callable[P, R]:
     """Refuse a keyword that f does not have as ops do: `t.sum(dim=1)` is told of axis."""
-    known = inspect.signature(f).parameters.keys() - {"self"}
+    parameters = inspect.signature(f).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return f  # handed on to an op, which looks at them
+    known = parameters.keys() - {"self"}
 
     @functools.wraps(f)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:

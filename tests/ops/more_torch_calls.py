@@ -1,4 +1,4 @@
-"""More calls beside PyTorch's: special functions, products and sums, einsum, losses, compositions of ops."""
+"""More calls beside PyTorch's: special functions, products and sums, einsum, losses, the gru, compositions of ops."""
 
 import numpy as np
 from torch_calls import (
@@ -177,6 +177,31 @@ def mse_loss(draw, op):
     )
 
 
+# --- recurrent ---------------------------------------------------------------------------------------------------
+
+
+def gru(draw, op):
+    """PyTorch's multiplies x by weights of its own: the identity here. Its second bias is in all three gates."""
+    rows, n_steps, d = (draw(st.integers(1, 4)) for _ in range(3))
+    h_shape = draw(st.sampled_from([(d,), (1, d), (rows, d)]))
+    with_bias, scale = draw(st.booleans()), draw(st.sampled_from([0.1, 1, 5]))
+    shapes_ = [(rows, n_steps, 3 * d), h_shape, (d, 3 * d), (d,)]
+    arrays = tuple(scale * normal(draw, shape) for shape in shapes_[: 3 + with_bias])
+    layer = torch.nn.GRU(3 * d, d, batch_first=True, dtype=torch.float64)
+
+    def theirs(x, h, weight, bias=None):
+        zeros = torch.zeros(3 * d, dtype=torch.float64)
+        parameters = {
+            "weight_ih_l0": torch.eye(3 * d, dtype=torch.float64),
+            "weight_hh_l0": weight.mT,
+            "bias_ih_l0": zeros,
+            "bias_hh_l0": zeros if bias is None else torch.cat([zeros[: 2 * d], bias]),
+        }
+        return torch.func.functional_call(layer, parameters, (x, h.expand(rows, d)[None]))[0]
+
+    return Call(op, theirs, arrays)
+
+
 # --- the table: the name of the op or function, and after a comma which of its forms ---------------------------------
 
 MORE_CALLS = {
@@ -202,4 +227,5 @@ MORE_CALLS = {
     "cross_entropy, sum": summed_cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
     "mse_loss": mse_loss,
+    "gru": gru,
 }

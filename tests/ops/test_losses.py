@@ -39,12 +39,10 @@ def test_the_loss_is_least_and_the_gradient_0_where_softmax_gives_the_probabilit
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_probabilities_beside_a_tensor_take_its_dtype_and_may_be_a_list_or_a_tensor(dtype):
-    logits = leaf(SCORES[:1], dtype)
+    logits, expected = leaf(SCORES[:1], dtype), minigrad.cross_entropy(SCORES[:1], SHARES[:1]).item()
     for targets in (SHARES[:1], SHARES[:1].tolist(), minigrad.Tensor(SHARES[:1].astype(dtype))):
         y = minigrad.cross_entropy(logits, targets)
-        assert y.dtype == dtype and math.isclose(
-            y.item(), minigrad.cross_entropy(SCORES[:1], SHARES[:1]).item(), rel_tol=1e-6
-        )
+        assert y.dtype == dtype and math.isclose(y.item(), expected, rel_tol=1e-6)
 
 
 def test_a_class_of_probability_0_may_have_the_logit_minus_infinity():
@@ -76,11 +74,11 @@ def test_binary_cross_entropy_is_the_cross_entropy_of_two_classes():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_binary_cross_entropy_of_huge_logits_is_finite_and_exact(dtype):
-    logits = np.array([1e30, -1e30, 1e30, -1e30, 0.0, 100.0], dtype)
+    logits = np.array([1e30, -1e30, 1e30, -1e30, 0.0, 40.0], dtype)
     answers = np.array([1, 0, 0, 1, 1, 1])
     y, grad = pulled(lambda x: minigrad.binary_cross_entropy(x, answers, reduction="none"), logits, cotangent=1)
     assert y.dtype == grad.dtype == dtype
-    np.testing.assert_allclose(y, [0, 0, 1e30, 1e30, math.log(2), math.exp(-100)], rtol=1e-5)
+    np.testing.assert_allclose(y, [0, 0, 1e30, 1e30, math.log(2), math.exp(-40)], rtol=1e-5)
     np.testing.assert_array_equal(grad, [0, 0, 1, -1, -0.5, 0])
 
 

@@ -26,8 +26,8 @@ CALLS = {
     "cumsum": lambda x: np.cumsum(x, axis=1),
     "cumsum of all": lambda x: np.cumsum(x),
     "where": lambda x: np.where(X > 0, x, 0),
-    "clip": lambda x: np.clip(x, -0.1, 0.1),
-    "clip by name": lambda x: np.clip(x, a_min=-0.1, a_max=None),
+    "clip": lambda x: np.clip(x, -0.4, 0.4),
+    "clip by name": lambda x: np.clip(x, a_min=-0.4, a_max=None),
     "clip by another name": lambda x: np.clip(x, min=0) if "min" in np.clip.__doc__ else np.clip(x, 0, None),
     "transpose": lambda x: np.transpose(x),
     "transpose with axes": lambda x: np.transpose(x, (1, 0)),
@@ -63,10 +63,7 @@ def test_numpys_functions_are_the_ops_and_keep_the_gradient(what):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (
-            lambda x: np.sum(x, out=np.empty(())),
-            r"np\.sum of a Tensor is minigrad\.sum: .* axis, keepdims, by name, not out$",
-        ),
+        (lambda x: np.sum(x, out=np.empty(())), r"np\.sum of a Tensor is minigrad\.sum: .* axis, keepdims.*not out$"),
         (lambda x: np.mean(x, dtype=np.float32), r"np\.mean .*, not dtype$"),
         (lambda x: np.var(x, ddof=1), r"np\.var .*, not ddof$"),
         (lambda x: np.sum(x, 0, np.float32), r"np\.sum .*: it takes its arrays first, then axis, keepdims, by name$"),
