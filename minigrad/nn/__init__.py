@@ -1,18 +1,22 @@
-"""Neural networks out of ops: modules that hold parameters, the common layers, a GRU, attention and a GPT."""
+"""Neural networks out of ops: modules that hold parameters, the common layers, a GRU, attention, a GPT and a BERT."""
 
 from typing import TYPE_CHECKING
 
+from minigrad.nn.bert import BERT, BERTConfig
+from minigrad.nn.gpt import GPT, GPTConfig
 from minigrad.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear
 from minigrad.nn.module import Module, Parameter, Sequential
 from minigrad.nn.recurrent import GRU
-from minigrad.nn.transformer import GPT, MAPS, Block, GPTConfig, MultiHeadAttention
+from minigrad.nn.transformer import MAPS, Block, MultiHeadAttention
 from minigrad.tensors import hints as _hints
 
 __all__ = [
+    "BERT",
     "GPT",
     "GRU",
     "MAPS",
     "MLP",
+    "BERTConfig",
     "Block",
     "Dropout",
     "Embedding",

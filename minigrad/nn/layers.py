@@ -105,13 +105,23 @@ class MLP(Module):
     """Two linear layers with a GELU between: each position by itself, through `d_hidden` features (4 d if left out).
 
     Shapes.  x and y (..., d).
+
+    `approximate` is gelu's: "tanh", as in GPT-2, or "none", as in BERT.
     """
 
-    def __init__(self, d: int, d_hidden: int | None = None, *, rng: np.random.Generator | None = None) -> None:
+    def __init__(
+        self,
+        d: int,
+        d_hidden: int | None = None,
+        *,
+        approximate: str = "tanh",
+        rng: np.random.Generator | None = None,
+    ) -> None:
         d_hidden = 4 * d if d_hidden is None else d_hidden
+        self.approximate = approximate
         self.up = Linear(d, d_hidden, rng=rng)
         self.down = Linear(d_hidden, d, rng=rng)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.down(gelu(self.up(x)))
+        y: Tensor = self.down(gelu(self.up(x), approximate=self.approximate))
         return y

@@ -7,6 +7,7 @@ at `gpt.blocks[0].attn.query.weight` is "blocks.0.attn.query.weight", in files, 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -31,6 +32,18 @@ class Parameter(Tensor):
     def __init__(self, data: Any, *, requires_grad: bool = True, dtype: DTypeLike | None = None) -> None:
         super().__init__(data, requires_grad=True, dtype=dtype)
         self.requires_grad = requires_grad
+
+
+@contextlib.contextmanager
+def evaluating(module: Module) -> Iterator[None]:
+    """`with evaluating(module):` it and all inside are in evaluation, and afterwards as before."""
+    modes = [(inner, inner.training) for inner in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for inner, training in modes:
+            inner.training = training
 
 
 class Module:

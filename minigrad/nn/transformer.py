@@ -1,4 +1,4 @@
-"""Attention with its learned projections, the block around it, and a GPT.
+"""Attention with its learned projections, and the block around it.
 
 Shape comments: B sequences of T positions; `d_model` features at each, split among `n_heads` heads of `d_head` each.
 """
@@ -6,16 +6,14 @@ Shape comments: B sequences of T positions; `d_model` features at each, split am
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minigrad.engine import Tensor
-from minigrad.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear
+from minigrad.nn.layers import MLP, Dropout, LayerNorm, Linear
 from minigrad.nn.module import Module
 from minigrad.ops.attention import attention
 from minigrad.ops.attention_weights import attention_weights, seen_values
@@ -30,8 +28,8 @@ from minigrad.ops.normalizers import (
     uniform,
 )
 from minigrad.ops.softmax import softmax
-from minigrad.tensors.arguments import check_count, check_share
-from minigrad.tensors.modes import in_module, no_grad
+from minigrad.tensors.arguments import check_count
+from minigrad.tensors.modes import no_grad
 
 # Normalizers, from scores to weights: each is called as normalizer(scores, axis=-1, mask=mask).
 Normalize = Callable[..., Tensor]
@@ -115,15 +113,18 @@ class MultiHeadAttention(Module):
         *,
         mask: ArrayLike | None = None,
         key_mask: ArrayLike | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Attend from x to `context` (to x itself if left out).
 
         `mask`, boolean, True where a query may attend to a key, broadcasts to (B, Tq, Tk), the same for all heads, or,
         with an axis more, to (B, n_heads, Tq, Tk). `key_mask`, boolean (B, Tk), is True where the context is real, and
-        False where it is padding.
+        False where it is padding. With a `cache`, x continues what the cache has seen, and attends to that, too.
         """
         context = x if context is None else context
         q, k, v = self.query(x), self.key(context), self.value(context)  # (B, Tq or Tk, d_model)
+        if cache is not None:
+            k, v = cache.append(k, v)
         masks: dict[str, Any] = {"mask": mask, "key_mask": key_mask, "causal": self.causal}
         if self.normalize != "softmax" or self.dropout.active:
             weights = self.dropout(self._weights(q, k, masks))  # (B, n_heads, Tq, Tk)
@@ -170,7 +171,12 @@ class Block(Module):
     Normalizing inside the branches (pre-norm) leaves this path free (Baevski & Auli 2019; Wang et al. 2019); with the
     norm on the path, deep models need a warm-up to train (Xiong et al. 2020).
 
-    `dropout` applies to the weights and to both branches.
+    `norm_first=False` is the older order (post-norm), as in BERT:
+
+        x = norm1(x + attn(x))
+        x = norm2(x + mlp(x))
+
+    `dropout` applies to the weights and to both branches. `d_hidden` and `approximate` are the MLP's, `eps` the norms'.
     """
 
     def __init__(
@@ -181,163 +187,75 @@ class Block(Module):
         causal: bool = False,
         normalize: str | Normalize = "softmax",
         dropout: float = 0.0,
+        d_hidden: int | None = None,
+        approximate: str = "tanh",
+        eps: float = 1e-5,
+        norm_first: bool = True,
         rng: np.random.Generator | None = None,
     ) -> None:
         rng = rng or np.random.default_rng()
-        self.norm1 = LayerNorm(d_model)
+        self.norm_first = norm_first
+        self.norm1 = LayerNorm(d_model, eps)
         self.attn = MultiHeadAttention(d_model, n_heads, causal=causal, normalize=normalize, dropout=dropout, rng=rng)
-        self.norm2 = LayerNorm(d_model)
-        self.mlp = MLP(d_model, rng=rng)
+        self.norm2 = LayerNorm(d_model, eps)
+        self.mlp = MLP(d_model, d_hidden, approximate=approximate, rng=rng)
         self.dropout = Dropout(dropout, rng)
 
-    def forward(self, x: Tensor, *, mask: ArrayLike | None = None, key_mask: ArrayLike | None = None) -> Tensor:
-        x = x + self.dropout(self.attn(self.norm1(x), mask=mask, key_mask=key_mask))
-        x = x + self.dropout(self.mlp(self.norm2(x)))
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: ArrayLike | None = None,
+        key_mask: ArrayLike | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        if self.norm_first:
+            x = x + self.dropout(self.attn(self.norm1(x), mask=mask, key_mask=key_mask, cache=cache))
+            x = x + self.dropout(self.mlp(self.norm2(x)))
+        else:
+            x = self.norm1(x + self.dropout(self.attn(x, mask=mask, key_mask=key_mask, cache=cache)))
+            x = self.norm2(x + self.dropout(self.mlp(x)))
         return x
 
-
-@dataclass(frozen=True)
-class GPTConfig:
-    """The shape of a GPT.
-
-    Arguments:
-        vocab_size: how many different ids there are.
-        block_size: the longest sequence it can take.
-        n_layers, n_heads, d_model: blocks, heads in each, features at each position.
-        dropout: of the embeddings, the weights, and each block's branches.
-        normalize: the normalizer, from scores to weights, see `MultiHeadAttention`.
-    """
-
-    vocab_size: int
-    block_size: int
-    n_layers: int
-    n_heads: int
-    d_model: int
-    dropout: float = 0.0
-    normalize: str | Normalize = "softmax"
-
-    def __post_init__(self) -> None:
-        for name in ("vocab_size", "block_size", "n_heads", "d_model"):
-            check_count(f"GPTConfig: {name}", getattr(self, name))
-        check_count("GPTConfig: n_layers", self.n_layers, least=0)
-        check_heads(self.d_model, self.n_heads)
-        check_share("GPTConfig: dropout", self.dropout)
-        check_normalizer(self.normalize)
-
-
-class GPT(Module):
-    """A decoder-only transformer: from the ids so far, logits for the next one at every position.
-
-    Shapes.  ids (B, T) with T <= block_size, logits (B, T, vocab_size); B may be any axes, or none.
-
-    After GPT-2 (Radford et al. 2019): learned positions, pre-norm blocks and a last layer norm, and its initialization:
-    weights normal with standard deviation 0.02, biases 0; the two projections in each block that add to the residual
-    path a factor 1/√(2 n_layers) smaller, so that 2 n_layers of them add up to the variance of one. The head has its
-    own weights (GPT-2 shares them with the token embedding) and no bias.
-
-    `rng` draws the initial weights and then what dropout drops: one generator for all.
-    """
-
-    def __init__(self, config: GPTConfig, rng: np.random.Generator | None = None) -> None:
-        rng = rng or np.random.default_rng()
-        c = self.config = config
-        self.token_embedding = Embedding(c.vocab_size, c.d_model, rng=rng)
-        self.position_embedding = Embedding(c.block_size, c.d_model, rng=rng)
-        self.dropout = Dropout(c.dropout, rng)
-        self.blocks = [
-            Block(c.d_model, c.n_heads, causal=True, normalize=c.normalize, dropout=c.dropout, rng=rng)
-            for _ in range(c.n_layers)
-        ]
-        self.norm = LayerNorm(c.d_model)
-        self.head = Linear(c.d_model, c.vocab_size, bias=False, rng=rng)
-
-        for name, parameter in self.named_parameters():
-            if parameter.ndim == 2:
-                std = 0.02
-                if name.endswith(("attn.out.weight", "mlp.down.weight")):
-                    std /= math.sqrt(2 * c.n_layers)
-                parameter.data = rng.normal(0, std, parameter.shape)
-
-    def forward(self, ids: ArrayLike | Tensor, *, key_mask: ArrayLike | None = None) -> Tensor:
-        """The logits of the next id at every position. `key_mask`, boolean (B, T): True = a real id, False = padding.
-
-        Raises ValueError for more than `block_size` ids or none; IndexError for one that is not in the vocabulary.
-        """
-        if not isinstance(ids, Tensor):
-            ids = np.asarray(ids)
-        n = ids.shape[-1] if ids.shape else 0
-        if n == 0:
-            raise ValueError(f"{in_module()}GPT needs at least one id in a sequence; these have shape {ids.shape}")
-        if n > self.config.block_size:
-            raise ValueError(
-                f"{in_module()}GPT sees at most block_size = "
-                f"{self.config.block_size} ids at once, not {n}: "
-                f"give it the last ones, ids[..., -{self.config.block_size}:]"
-            )
-        x = self.token_embedding(ids) + self.position_embedding(np.arange(n))  # (B, T, d_model)
-        x = self.dropout(x)
-        for block in self.blocks:
-            x = block(x, key_mask=key_mask)
-        logits: Tensor = self.head(self.norm(x))  # (B, T, vocab_size)
-        return logits
-
-    @no_grad()
-    def generate(
-        self,
-        prompt: ArrayLike,
-        n: int,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> NDArray[np.int64]:
-        """Continue `prompt` by `n` ids, each drawn from softmax(logits / temperature) given all before it.
-
-        Arguments:
-            prompt: ids, (T,) or (B, T), at least one in a sequence. Only the last `block_size` are looked at.
-            temperature: below 1 sharper, above 1 flatter.
-            top_k: draw among the k likeliest ids only (Fan et al. 2018); None: among all.
-            rng: draws the ids.
-
-        Returns prompt and continuation, (T + n,) or (B, T + n). Dropout is off meanwhile. Raises ValueError if the
-        logits are nan.
-        """
-        if not temperature > 0:
-            raise ValueError(f"generate needs a temperature above 0, not {temperature}; for the likeliest use top_k=1")
-        if top_k is not None and not (isinstance(top_k, (int, np.integer)) and top_k >= 1):
-            raise ValueError(f"generate needs a top_k of at least 1, an integer (or None for all), not {top_k}")
-        if not (isinstance(n, (int, np.integer)) and n >= 0):
-            raise ValueError(f"generate cannot append {n} ids")
-        rng = rng or np.random.default_rng()
-        ids = np.array(prompt)
-        if ids.ndim and ids.size == 0:
-            raise ValueError("generate needs a prompt of at least one id")
-        if ids.dtype.kind not in "iu" or ids.ndim == 0:
-            raise TypeError(f"generate needs a prompt of ids, integers (T,) or (B, T), not {ids.dtype} {ids.shape}")
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            for _ in range(n):
-                seen = ids[..., -self.config.block_size :]
-                logits = self(seen).data[..., -1, :].astype(np.float64) / temperature  # (B, vocab_size)
-                if np.isnan(logits).any():
-                    raise ValueError(
-                        "generate: the logits are nan, so there is nothing to draw from; "
-                        "call the model inside `with minigrad.first_bad_value():` to see where the first nan appears"
-                    )
-                if top_k is not None:
-                    others = np.argsort(-logits, axis=-1, kind="stable")[..., top_k:]
-                    np.put_along_axis(logits, others, -np.inf, axis=-1)
-                # Gumbel-max: the largest of logits + Gumbel noise is a draw from softmax(logits).
-                drawn = (logits + rng.gumbel(size=logits.shape)).argmax(-1)
-                ids = np.concatenate([ids, drawn[..., None]], axis=-1)
-        finally:
-            for module, training in modes:
-                module.training = training
-        return ids
+    def weights(
+        self, x: Tensor, *, mask: ArrayLike | None = None, key_mask: ArrayLike | None = None
+    ) -> NDArray[np.floating]:
+        """The attention weights that `forward` would use: an array (B, n_heads, T, T)."""
+        return self.attn.weights(self.norm1(x) if self.norm_first else x, mask=mask, key_mask=key_mask)
 
     def settings(self) -> str:
-        return f"n_layers={self.config.n_layers}, block_size={self.config.block_size}"
+        return "" if self.norm_first else "norm_first=False"
+
+
+class Cache:
+    """The keys and values of one attention layer so far: what `generate` would otherwise compute again for every id.
+
+    A new position needs the keys and values of all before it, but only its own query. So one position through a cache
+    costs what one position costs; without, it costs as much as the whole sequence.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n, self.seen = n, 0  # room for n positions, of which `seen` are taken
+        self.k = self.v = np.empty(0)
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep the new keys and values, (B, T, d_model); return all so far. They get no gradient."""
+        if self.seen == 0:
+            self.k, self.v = (np.empty((*a.shape[:-2], self.n, a.shape[-1]), a.dtype) for a in (k, v))
+        start, self.seen = self.seen, self.seen + k.shape[-2]
+        self.k[..., start : self.seen, :], self.v[..., start : self.seen, :] = k.data, v.data
+        k, v = (Tensor._of(a[..., : self.seen, :], None, None) for a in (self.k, self.v))
+        return k, v
+
+
+@no_grad()
+def weights_of_blocks(blocks: list[Block], x: Tensor, key_mask: ArrayLike | None = None) -> NDArray[np.floating]:
+    """The attention weights of all blocks, (layers, B, n_heads, T, T), for the x that enters the first."""
+    weights = []
+    for block in blocks:
+        weights.append(block.weights(x, key_mask=key_mask))
+        x = block(x, key_mask=key_mask)
+    return np.stack(weights)
 
 
 def _name_of(f: Normalize) -> str:

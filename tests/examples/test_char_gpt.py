@@ -270,7 +270,7 @@ def refused(capsys, monkeypatch):
 BAD_SETTINGS = {
     "--prompt mats☃": "--prompt: the vocabulary of .* characters lacks '☃', which this text has at position 4",
     "--prompt=": "a prompt of at least one id",
-    "--temperature 0": "a temperature above 0",
+    "--temperature -1": "a temperature of at least 0",
     "--top-k 0": "a top_k of at least 1",
     "--length -1": "cannot append -1 ids",
     "--block-size 500": "is too short: the tenth for validation, .* must be longer than a block, block_size = 500",

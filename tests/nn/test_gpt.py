@@ -145,8 +145,10 @@ def test_generate_leaves_the_model_as_it_was(rng):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"temperature": 0.0}, "temperature above 0, not 0"),
-        ({"temperature": math.nan}, "temperature above 0, not nan"),
+        ({"temperature": -0.5}, "temperature of at least 0 .*, not -0.5"),
+        ({"temperature": math.nan}, "temperature of at least 0 .*, not nan"),
+        ({"top_p": 0.0}, "a top_p above 0 and up to 1 .*, not 0.0"),
+        ({"top_p": 1.5}, "a top_p above 0 and up to 1 .*, not 1.5"),
         ({"top_k": 0}, "a top_k of at least 1, an integer .*, not 0"),
         ({"top_k": 2.0}, "a top_k of at least 1, an integer .*, not 2.0"),
         ({"n": 1.5}, "cannot append 1.5 ids"),

@@ -60,7 +60,7 @@ RANGES = {
         [-0.1, 1.1, NAN],
         "label_smoothing is a part of 1",
     ),
-    "temperature": (lambda v: gpt().generate([1], 2, temperature=v), [0, NAN], "a temperature above 0"),
+    "temperature": (lambda v: gpt().generate([1], 2, temperature=v), [-1, NAN], "a temperature of at least 0"),
 }
 
 
