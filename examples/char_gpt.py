@@ -4,6 +4,7 @@
     python examples/char_gpt.py --text FILE --out DIR        on a text of yours
     python examples/char_gpt.py --resume                     go on where it was stopped, or killed
     python examples/char_gpt.py --sample out/char_gpt.npz --prompt "The "
+    OPENBLAS_NUM_THREADS=1 mpiexec -n 2 python examples/char_gpt.py     in two processes (minigrad.training.parallel)
 
 It learns from nothing but the text. The piece "llo wo" asks five questions at once:
 
@@ -37,6 +38,7 @@ import minigrad as mg
 import pictures
 import story
 from minigrad import nn, optim, text
+from minigrad.training import parallel
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,11 @@ QUICK = {"n_layers": 2, "d_model": 64, "block_size": 32, "steps": 800, "warmup":
 
 
 class Run:
-    """A model in training, with all that changes from step to step."""
+    """A model in training, with all that changes from step to step; on each rank, if there are several."""
 
-    def __init__(self, settings: Settings, text_file: str | None) -> None:
+    def __init__(self, settings: Settings, text_file: str | None, workers: parallel.Workers) -> None:
         s = self.settings = settings
+        self.workers = workers
         self.source = text.load(text_file)
         self.text_file = str(Path(text_file).resolve()) if text_file else None  # to resume it from another folder, too
         self.sha256 = hashlib.sha256(self.source.encode()).hexdigest()
@@ -78,10 +81,12 @@ class Run:
         self.model_rng, self.data_rng = np.random.default_rng([s.seed, 0]), np.random.default_rng([s.seed, 1])
         config = nn.GPTConfig(len(self.vocabulary), s.block_size, s.n_layers, s.n_heads, s.d_model, s.dropout)
         self.model = nn.GPT(config, rng=self.model_rng)  # its dropout draws from the same generator
+        workers.own(self.model_rng)
         self.batches = text.batches(train, s.block_size, s.batch, self.data_rng)
         self.optimizer = optim.AdamW(
             self.model.parameters(), self.learning_rate(0), betas=(0.9, s.beta2), weight_decay=s.weight_decay
         )
+        workers.share(self.optimizer)
         self.done = 0  # steps
         self.training_loss: list[float] = []
         self.validation_loss: list[tuple[int, float]] = []
@@ -91,14 +96,16 @@ class Run:
         return optim.cosine_schedule(step, lr=s.lr, lr_min=s.lr_min, warmup=s.warmup, steps=s.steps)
 
     def step(self) -> None:
-        ids, targets = next(self.batches)
+        ids, targets = self.workers.mine(next(self.batches))
         loss = mg.cross_entropy(self.model(ids), targets)
         self.optimizer.zero_grad()
         loss.backward()
+        share = len(ids) / self.settings.batch
+        self.workers.average(self.optimizer, weight=share)
         optim.clip_grad_norm(self.optimizer, self.settings.clip)
         self.optimizer.lr = self.learning_rate(self.done)
         self.optimizer.step()
-        self.training_loss.append(loss.item())
+        self.training_loss.append(self.workers.sum(loss.item() * share))
         self.done += 1
 
     @mg.no_grad()
@@ -107,9 +114,11 @@ class Run:
         s = self.settings
         batches = text.batches(self.validation, s.block_size, s.batch, np.random.default_rng(0))
         self.model.eval()
-        losses = [mg.cross_entropy(self.model(x), y).item() for x, y in itertools.islice(batches, s.evaluate_batches)]
+        losses = []
+        for x, y in map(self.workers.mine, itertools.islice(batches, s.evaluate_batches)):
+            losses.append(mg.cross_entropy(self.model(x), y).item() * len(x) / s.batch)
         self.model.train()
-        self.validation_loss.append((self.done, statistics.fmean(losses)))
+        self.validation_loss.append((self.done, self.workers.sum(statistics.fmean(losses))))
 
 
 def train(run: Run, path: Path) -> float:

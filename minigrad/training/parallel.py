@@ -70,7 +70,7 @@ class Workers:
         self.size: int = self._comm.size if self._comm else 1
         self._steps: dict[Optimizer, int] = {}  # for each shared optimizer, how many steps it may have made by now
         self._own: list[np.random.Generator] = []
-        self._inside = False
+        self._inside, self._roll_calls = False, 0
 
     def __enter__(self) -> Self:
         self._inside = True
@@ -91,7 +91,8 @@ class Workers:
     def _roll_call(self, place: str, *numbers: float) -> NDArray[np.float64]:
         if not self._inside:
             raise RuntimeError("several processes need the context: with parallel.Workers() as workers: ...")
-        said = ranks.roll_call(self._comm, place, self._steps, *numbers)
+        self._roll_calls += 1
+        said = ranks.roll_call(self._comm, self._roll_calls, place, self._steps, *numbers)
         self._check_averaged()
         return said
 

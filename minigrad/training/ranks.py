@@ -66,15 +66,19 @@ def connect() -> Any:
     return MPI.COMM_WORLD
 
 
-def roll_call(comm: Any, place: str, optimizers: Iterable[Optimizer], *numbers: float) -> NDArray[np.float64]:
-    """Wait for all ranks, make sure that they are one, and return what each of them says: (size, numbers).
+def roll_call(
+    comm: Any, number: int, place: str, optimizers: Iterable[Optimizer], *says: float
+) -> NDArray[np.float64]:
+    """Wait for all ranks, make sure that they agree, and return what each of them says: (size, 2).
+
+    Each time, `number` 1, 2, ..., it looks at other parameters, so that in the end none has been left out.
 
     Raises RuntimeError, on all ranks, if they are at different places or their parameters differ.
     """
-    sums = [_summary(optimizer) for optimizer in optimizers]
+    sums = [_summary(optimizer.values, number) for optimizer in optimizers]
     total, size = sum(total for total, _ in sums), sum(size for _, size in sums)
     say, said = np.zeros(4), np.empty((comm.size, 4))  # of one length, whatever the place
-    say[: 2 + len(numbers)] = PLACES.index(place), total, *numbers
+    say[: 2 + len(says)] = PLACES.index(place), total, *says
     comm.Allgather(say, said)
     for rank in range(1, comm.size):
         if said[rank, 0] != said[0, 0]:
@@ -91,13 +95,10 @@ def roll_call(comm: Any, place: str, optimizers: Iterable[Optimizer], *numbers: 
     return said[:, 2:]
 
 
-def _summary(optimizer: Optimizer) -> tuple[float, float]:
-    """The sum of some hundred parameters, and of their absolute values: a few microseconds, however many there are.
-
-    After each step they are others, so that in the end none has been left out.
-    """
-    stride = max(optimizer.values.size // 256, 1)
-    sample = optimizer.values[optimizer.steps % stride :: stride].astype(np.float64)
+def _summary(values: NDArray[Any], number: int) -> tuple[float, float]:
+    """The sum of some hundred values, and of their absolute values: a few microseconds, however many there are."""
+    stride = max(values.size // 256, 1)
+    sample = values[number % stride :: stride].astype(np.float64)
     return float(sample.sum()), float(np.abs(sample).sum())
 
 
@@ -108,7 +109,8 @@ def here() -> str:
 def stop_all(comm: Any, error: BaseException) -> None:
     """Print the error and end all ranks, this one included."""
     if comm.rank:
-        time.sleep(0.5)  # what all ranks raise alike, rank 0 says once for all
+        time.sleep(1)  # what all ranks raise alike, rank 0 says once for all, and ends the others meanwhile
     traceback.print_exception(error)
     print(f"rank {comm.rank} of {comm.size}, {here()}, stops all: {error!r}", file=sys.stderr, flush=True)
     comm.Abort(1)
+    os._exit(1)  # Abort only asks mpiexec, and may return before the end comes
