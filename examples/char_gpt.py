@@ -116,43 +116,53 @@ class Run:
         self.model.eval()
         losses = []
         for x, y in map(self.workers.mine, itertools.islice(batches, s.evaluate_batches)):
-            losses.append(mg.cross_entropy(self.model(x), y).item() * len(x) / s.batch)
+            losses.append(mg.cross_entropy(self.model(x), y).item() * (len(x) / s.batch))
         self.model.train()
         self.validation_loss.append((self.done, self.workers.sum(statistics.fmean(losses))))
 
 
 def train(run: Run, path: Path) -> float:
     """Make the steps that are left, or those until Ctrl-C. Returns the tokens per second, validation not counted."""
+    workers, leads = run.workers, run.workers.rank == 0
     s, first, seconds, rate = run.settings, run.done, 0.0, 0.0
     progress = story.Progress("training", s.steps, run.done)
     if run.done == 0:
         run.validate()
     with command.ctrl_c() as pressed:
-        while run.done < s.steps and not pressed():
+        while run.done < s.steps and not workers.sum(pressed()):  # all ranks stop after the same step
             started = time.perf_counter()
             run.step()
             seconds += time.perf_counter() - started
             rate = s.batch * s.block_size * (run.done - first) / seconds
-            progress.step(f"loss {statistics.fmean(run.training_loss[-20:]):.3f}", f"{rate:,.0f} tokens/s")
+            if leads:
+                progress.step(f"loss {statistics.fmean(run.training_loss[-20:]):.3f}", f"{rate:,.0f} tokens/s")
             if run.done % s.evaluate_every == 0 or run.done == s.steps:
                 run.validate()
                 command.save(run, path)
                 training = statistics.fmean(run.training_loss[-s.evaluate_every :])
                 validation = run.validation_loss[-1][1]
-                progress.print(f"step {run.done:5}   loss in training {training:.3f}, in validation {validation:.3f}")
+                if leads:
+                    progress.print(
+                        f"step {run.done:5}   loss in training {training:.3f}, in validation {validation:.3f}"
+                    )
         if run.done < s.steps:
             command.save(run, path)
     return rate
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
+    with parallel.Workers() as workers, command.silence(workers.rank > 0):
+        return train_and_show(workers, argv)
+
+
+def train_and_show(workers: parallel.Workers, argv: list[str] | None) -> dict[str, Any]:
     parser = command.flags(__doc__, Settings, QUICK)
     args = parser.parse_args(argv)
     try:
         if args.sample:
             return command.sample(args)
         story.check_writable(parser, args)
-        run, path = command.begin(args, Run, Settings, QUICK), command.checkpoint_path(args)
+        run, path = command.begin(args, workers, Run, Settings, QUICK), command.checkpoint_path(args)
     except (OSError, ValueError) as error:
         parser.error(str(error))
 
@@ -167,6 +177,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         parser.exit(1, f"\ntraining diverged at step {run.done + 1}: {error}. Try a smaller --lr\n")
     if run.done < s.steps:
         command.stop(run, args)
+    if workers.rank:
+        return {}  # rank 0 writes and shows the results
     written = command.write(run.model, run.vocabulary, args, args.length, s.seed)
     print(f"\n{'-' * 20} a sample, temperature {args.temperature} {'-' * 20}\n{written}\n{'-' * 62}\n")
     print(f"checkpoint: {path}")

@@ -66,9 +66,7 @@ def connect() -> Any:
     return MPI.COMM_WORLD
 
 
-def roll_call(
-    comm: Any, number: int, place: str, optimizers: Iterable[Optimizer], *says: float
-) -> NDArray[np.float64]:
+def roll_call(comm: Any, number: int, place: str, optimizers: Iterable[Optimizer], *says: float) -> NDArray[np.float64]:
     """Wait for all ranks, make sure that they agree, and return what each of them says: (size, 2).
 
     Each time, `number` 1, 2, ..., it looks at other parameters, so that in the end none has been left out.

@@ -213,7 +213,7 @@ def a_checkpoint_resumes_on_as_many_ranks(workers, folder):
 
 
 def a_checkpoint_goes_to_and_fro(workers, folder):
-    """alone.npz was written by one process after 3 steps: make the other 17 with all ranks. Write one for the reverse."""
+    """alone.npz was written by one process after 3 steps: make the other 17 here. Write one for the reverse."""
     Run(CASES["uneven batches"], workers).train(3).save(folder / f"{workers.size}.npz")
     run = Run(CASES["uneven batches"], workers, seed=5).restore(folder / "alone.npz").train(17)
     return apart(run.values, "uneven batches")
