@@ -37,8 +37,7 @@ import char_gpt_command as command
 import minigrad as mg
 import pictures
 import story
-from minigrad import nn, optim, text
-from minigrad.training import parallel
+from minigrad import nn, optim, parallel, text
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ parameters and update them with equal gradients, so the parameters stay equal an
 
     with parallel.Workers() as workers:                       # first of all, so that no error is left outside
         optimizer = workers.share(optim.AdamW(model.parameters()))
-        for ids, targets in batches:                          # every rank draws the same batches
+        for ids, targets in batches:                          # every rank draws the same batches, with one seed
             mine, answers = workers.mine((ids, targets))      # and takes its own rows
             loss = cross_entropy(model(mine), answers)
             optimizer.zero_grad()
