@@ -131,6 +131,8 @@ def test_the_readmes_table_is_made_from_the_record():
     )
     assert "median of 2 rounds, on 2 cores of an EPYC" in after
     assert step_tables.with_table(after, RECORD) == after
+    with_peers = {**RECORD, "rows": [{**RECORD["rows"][0], "settings": [asdict(setting("JAX jit", "jax", 3.0, 5.0))]}]}
+    assert step_tables.peers(with_peers) == ["JAX jit, from the first row to the last: 4 ms."]
     with pytest.raises(ValueError, match="the README needs the lines"):
         step_tables.with_table("# A\n", RECORD)
 

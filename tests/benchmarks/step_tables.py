@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from step_compare import Setting, figures, ratios
+from step_compare import PEERS, Setting, figures, ratios
 from step_models import Size, gflop
 
 BEGIN, END = "<!-- train_step: begin -->", "<!-- train_step: end -->"
@@ -107,7 +107,18 @@ def readme_table(record):
         f"{about['NumPy']} ({about['BLAS']}, its {about['BLAS kernels']} kernels)"
         + (f" and PyTorch {about['torch']}." if "torch" in about else ".")
     )
-    return "\n".join([*rows, "", where])
+    return "\n".join([*rows, "", where, *peers(record)])
+
+
+def peers(record):
+    """A line for each peer that --peers measured: its milliseconds in every row."""
+    lines = []
+    for library, (name, _) in PEERS.items():
+        found = [Setting(**s) for row in record["rows"] for s in row["settings"] if s["library"] == library]
+        if any(setting.rounds for setting in found):
+            times = [cell(setting.median("step_ms") if setting.rounds else None) for setting in found]
+            lines.append(f"{name}, from the first row to the last: {', '.join(times)} ms.")
+    return lines
 
 
 def with_table(readme, record):

@@ -4,6 +4,7 @@ scaled_dot_product_attention. Alone, compiled, or data-parallel over gloo.
 
 from __future__ import annotations
 
+import datetime
 import os
 import subprocess
 import sys
@@ -116,7 +117,8 @@ def join(ranks):
         for other in range(1, ranks):
             subprocess.Popen([sys.executable, *sys.argv], env=os.environ | {"STEP_RANK": str(other)})
     place = f"file://{os.environ['STEP_MEETING_PLACE']}/gloo"
-    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=ranks)
+    patience = datetime.timedelta(minutes=5)  # then the others are told to have failed
+    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=ranks, timeout=patience)
 
     def total(number):
         found = torch.tensor(float(number), dtype=torch.float64)
