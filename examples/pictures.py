@@ -13,11 +13,10 @@ DARK = "#3b4652"
 
 
 def pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files; or None, and a sentence, where it is not installed."""
+    """matplotlib.pyplot, drawing to files; or None where it is not installed."""
     try:
         import matplotlib
     except ImportError:
-        print("no picture: matplotlib is not installed (pip install matplotlib, or 'minigrad[examples]')")
         return None
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
@@ -39,8 +38,6 @@ def picture(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4.4
     def decorate(draw: Callable[..., None]) -> Callable[[Any, Path], None]:
         def draw_to(results: Any, path: Path) -> None:
             plt = pyplot()
-            if plt is None:
-                return
             figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
             draw(results, *axes.flat)
             for axis in axes.flat:
@@ -56,7 +53,6 @@ def picture(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4.4
 
 def save_picture(figure: Any, path: Path) -> None:
     write_whole(path, lambda part: figure.savefig(part, format=path.suffix[1:], bbox_inches="tight"))
-    print(f"picture: {path}")
 
 
 def band(axis: Any, x: Any, curves: Any, color: str, label: str) -> None:

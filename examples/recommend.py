@@ -24,6 +24,8 @@ Takes about 2 minutes on two cores; --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +34,6 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-import story
 from minigrad import nn, optim
 
 GENRES = [
@@ -171,6 +172,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     steps = args.steps or (500 if args.quick else Settings.steps)
     rows = {name: replace(s, steps=steps) for name, s in ROWS.items()}
     results = {"steps": steps, "rows": story.compare(train, rows, args, "recommender")}
+    return story.finish("recommend", args, results, in_words, report, draw)
+
+
+def report(results: dict[str, Any]) -> None:
+    seeds, steps = len(results["rows"]["attention"]), results["steps"]
     for measure, title in {"auc": "AUC", "ndcg": "NDCG@10"}.items():
         lines = [
             [name, *(story.spread_of(runs, f"{measure}{k}") for k in INTERESTS)]
@@ -178,28 +184,26 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         ]
         best = [story.spread_of(results["rows"]["attention"], f"best_{measure}{k}") for k in INTERESTS]
         lines.append(["(computed) true click probability", *best])
-        what = f"{title} × 100 by number of interests: median (range) of {args.seeds} seeds, {steps} steps"
+        what = f"{title} × 100 by number of interests: median (range) of {seeds} seeds, {steps} steps"
         story.table(what, ["", *map(str, INTERESTS)], lines)
-    draw(results, args.out / "recommend.png")
-    return story.finish(args, results, in_words(results))
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     rows = results["rows"]
-    pairs = [
-        f"{story.median(rows[f'attention{d}'], key):.1f} and {story.median(rows[f'mean pooling{d}'], key):.1f}"
-        for d, key in (("", "auc8"), (", d = 32", "auc8"), ("", "auc1"))
-    ]
+
+    def pair(key: str, d: str = "") -> str:
+        of_each = (f"{name} {story.median(rows[name + d], key):.1f}" for name in ("attention", "mean pooling"))
+        return ", ".join(of_each)
+
     return [
-        f"AUC × 100 of attention and of mean pooling is {pairs[0]} for users with 8 interests ({pairs[1]} with vectors "
-        f"of 32 numbers instead of 8) and {pairs[2]} for users with one."
+        f"AUC × 100 for users with 8 interests: {pair('auc8')}.",
+        f"With vectors of 32 numbers instead of 8: {pair('auc8', ', d = 32')}. For users with one interest: "
+        f"{pair('auc1')}.",
     ]
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
     plt = story.pyplot()
-    if plt is None:
-        return
     figure, (ranking, weights) = plt.subplots(1, 2, figsize=(12, 5.2), width_ratios=[1, 0.75])
     colors = ("#1f6fb4", "#2e9d8f", "#c0392b", "#8f63b8", "#6b7683", "#c98a1b", "#7fb2dd", "#e39b93")
     for (name, runs), color in zip(results["rows"].items(), colors, strict=True):
@@ -222,4 +226,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -19,6 +19,8 @@ Takes about 5 minutes on two cores; --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -27,7 +29,6 @@ import numpy as np
 
 import minigrad as mg
 import pictures
-import story
 from minigrad import nn, optim
 from soft_vs_hard_text import TEXT_MAPS, describe, draw_text, report_text, text_settings, train_text
 
@@ -178,19 +179,16 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "text": story.compare(train_text, {name: (name, settings) for name in maps}, args, "B  text"),
         "source": source,
     }
-    report(results)
-    report_text(results)
-    draw(results, args.out / "soft_vs_hard.png")
-    return story.finish(args, results, in_words(results))
+    return story.finish("soft_vs_hard", args, results, in_words, report, draw)
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     rows = results["retrieval"]["8"]
     soft, hard = (story.median(rows[name], "accuracy") for name in ("softmax", "hardmax (argmax)"))
     return [
-        f"Among 8 keys softmax answers {soft:.1f} % right and argmax {hard:.1f} %, where a random route gives "
-        f"{random_route(8):.1f} %; training moved argmax's query and key tables by exactly "
-        f"{max(run['drift'] for run in rows['hardmax (argmax)']):g}."
+        f"Among 8 keys softmax answers {soft:.1f} % right and argmax {hard:.1f} %.",
+        f"A random route gives {random_route(8):.1f} %. Training moved argmax's query and key tables by exactly "
+        f"{max(run['drift'] for run in rows['hardmax (argmax)']):g}.",
     ]
 
 
@@ -206,7 +204,10 @@ def report(results: dict[str, Any]) -> None:
         lines.append([f"(computed) guessing one of {N_VALUES} values", f"{100 / N_VALUES:.1f}", "", ""])
         title = f"A. Retrieval, N = {n}: median (range) of {seeds} seeds, {steps} steps"
         story.table(title, ["weights", "accuracy %", "step to 90 %", "drift of query and key tables"], lines)
-    print("(Answered as in training: REINFORCE and Gumbel from the choice they drew, the exact sum from its mixture.)")
+    story.say(
+        "(Answered as in training: REINFORCE and Gumbel from the choice they drew, the exact sum from its mixture.)"
+    )
+    report_text(results)
 
 
 COLORS = {
@@ -232,4 +233,4 @@ def draw(results: dict[str, Any], *axes: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

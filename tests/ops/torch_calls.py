@@ -398,7 +398,8 @@ def attention(draw, op):
     n_queries, n_keys, d, d_v = (draw(st.integers(1, 4)) for _ in range(4))
     how = draw(st.sampled_from(["plain", "causal", "mask", "mask and causal"]))
     if "causal" in how:
-        n_keys = n_queries
+        n_keys = n_queries + draw(st.integers(0, 2))  # the queries are the last positions
+    scale = draw(st.sampled_from([None, 0.5, -1.0]))
     drawn = draw(hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=2, max_side=3))
     lead = drawn.result_shape
     sizes = [(n_queries, d), (n_keys, d), (n_keys, d_v)]
@@ -408,45 +409,20 @@ def attention(draw, op):
         mask_lead = draw(st.sampled_from([(), np.broadcast_shapes(*drawn.input_shapes[:2])]))
         mask = draw_mask(draw, (*mask_lead, n_queries, n_keys), -1)
         if "causal" in how:
-            mask = mask | np.eye(n_queries, dtype=bool)  # no query is left with nothing
+            mask = mask | np.eye(n_queries, n_keys, n_keys - n_queries, dtype=bool)  # no query is left with nothing
     allowed = everything if mask is None else mask
     if "causal" in how:
-        allowed = allowed & np.tri(n_queries, dtype=bool)
+        allowed = allowed & np.tri(n_queries, n_keys, n_keys - n_queries, dtype=bool)
 
     def theirs(q, k, v):
         q, k, v = (a.expand(*lead, *size) for a, size in zip((q, k, v), sizes, strict=True))
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=torch.tensor(allowed))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=torch.tensor(allowed), scale=scale)
 
-    return Call(lambda q, k, v: op(q, k, v, mask=mask, causal="causal" in how), theirs, arrays)
+    return Call(lambda q, k, v: op(q, k, v, mask=mask, causal="causal" in how, scale=scale), theirs, arrays)
 
 
 def tiled_attention(draw, op):
     return attention(draw, functools.partial(op, tile=draw(st.integers(1, 4))))
-
-
-# --- recurrent ---------------------------------------------------------------------------------------------------
-
-
-def gru(draw, op):
-    """PyTorch's multiplies x by weights of its own: the identity here. Its second bias is in all three gates."""
-    rows, n_steps, d = (draw(st.integers(1, 4)) for _ in range(3))
-    h_shape = draw(st.sampled_from([(d,), (1, d), (rows, d)]))
-    with_bias, scale = draw(st.booleans()), draw(st.sampled_from([0.1, 1, 5]))
-    shapes_ = [(rows, n_steps, 3 * d), h_shape, (d, 3 * d), (d,)]
-    arrays = tuple(scale * normal(draw, shape) for shape in shapes_[: 3 + with_bias])
-    layer = torch.nn.GRU(3 * d, d, batch_first=True, dtype=torch.float64)
-
-    def theirs(x, h, weight, bias=None):
-        zeros = torch.zeros(3 * d, dtype=torch.float64)
-        parameters = {
-            "weight_ih_l0": torch.eye(3 * d, dtype=torch.float64),
-            "weight_hh_l0": weight.mT,
-            "bias_ih_l0": zeros,
-            "bias_hh_l0": zeros if bias is None else torch.cat([zeros[: 2 * d], bias]),
-        }
-        return torch.func.functional_call(layer, parameters, (x, h.expand(rows, d)[None]))[0]
-
-    return Call(op, theirs, arrays)
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
@@ -494,7 +470,6 @@ CALLS = {
     "top_k_softmax": top_k_softmax,
     "attention": attention,
     "tiled_attention": tiled_attention,
-    "gru": gru,
     "straight_through": straight_through,
     "gumbel_softmax": gumbel_softmax,
 }
