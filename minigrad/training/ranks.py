@@ -107,8 +107,9 @@ def here() -> str:
 def stop_all(comm: Any, error: BaseException) -> None:
     """Print the error and end all ranks, this one included."""
     if comm.rank:
-        time.sleep(1)  # what all ranks raise alike, rank 0 says once for all, and ends the others meanwhile
-    traceback.print_exception(error)
-    print(f"rank {comm.rank} of {comm.size}, {here()}, stops all: {error!r}", file=sys.stderr, flush=True)
+        time.sleep(2)  # what all ranks raise alike, rank 0 says once for all, and ends the others meanwhile
+    says = f"rank {comm.rank} of {comm.size}, {here()}, stops all: {error!r}"
+    print("".join(traceback.format_exception(error)) + says, file=sys.stderr, flush=True)
+    time.sleep(0.5)  # mpiexec passes on what was printed, and forgets what it has not passed on by the end
     comm.Abort(1)
     os._exit(1)  # Abort only asks mpiexec, and may return before the end comes
