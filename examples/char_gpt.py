@@ -4,6 +4,7 @@
     python examples/char_gpt.py --text FILE --out DIR        on a text of yours
     python examples/char_gpt.py --resume                     go on where it was stopped, or killed
     python examples/char_gpt.py --sample out/char_gpt.npz --prompt "The "
+    OPENBLAS_NUM_THREADS=1 mpiexec -n 2 python examples/char_gpt.py     in two processes (minigrad.training.parallel)
 
 It learns from nothing but the text. The piece "llo wo" asks five questions at once:
 
@@ -38,7 +39,7 @@ import numpy as np
 import char_gpt_command as command
 import minigrad as mg
 import pictures
-from minigrad import nn, optim, text
+from minigrad import nn, optim, parallel, text
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,11 @@ QUICK = {"n_layers": 2, "d_model": 64, "block_size": 32, "steps": 800, "warmup":
 
 
 class Run:
-    """A model in training, with all that changes from step to step."""
+    """A model in training, with all that changes from step to step; on each rank, if there are several."""
 
-    def __init__(self, settings: Settings, text_file: str | None) -> None:
+    def __init__(self, settings: Settings, text_file: str | None, workers: parallel.Workers) -> None:
         s = self.settings = settings
+        self.workers = workers
         self.source = text.load(text_file)
         self.text_file = str(Path(text_file).resolve()) if text_file else None  # to resume it from another folder, too
         self.sha256 = hashlib.sha256(self.source.encode()).hexdigest()
@@ -80,10 +82,12 @@ class Run:
         self.model_rng, self.data_rng = np.random.default_rng([s.seed, 0]), np.random.default_rng([s.seed, 1])
         config = nn.GPTConfig(len(self.vocabulary), s.block_size, s.n_layers, s.n_heads, s.d_model, s.dropout)
         self.model = nn.GPT(config, rng=self.model_rng)  # its dropout draws from the same generator
+        workers.own(self.model_rng)
         self.batches = text.batches(train, s.block_size, s.batch, self.data_rng)
         self.optimizer = optim.AdamW(
             self.model.parameters(), self.learning_rate(0), betas=(0.9, s.beta2), weight_decay=s.weight_decay
         )
+        workers.share(self.optimizer)
         self.done = 0  # steps
         self.training_loss: list[float] = []
         self.validation_loss: list[tuple[int, float]] = []
@@ -93,14 +97,16 @@ class Run:
         return optim.cosine_schedule(step, lr=s.lr, lr_min=s.lr_min, warmup=s.warmup, steps=s.steps)
 
     def step(self) -> None:
-        ids, targets = next(self.batches)
+        ids, targets = self.workers.mine(next(self.batches))
         loss = mg.cross_entropy(self.model(ids), targets)
         self.optimizer.zero_grad()
         loss.backward()
+        share = len(ids) / self.settings.batch
+        self.workers.average(self.optimizer, weight=share)
         optim.clip_grad_norm(self.optimizer, self.settings.clip)
         self.optimizer.lr = self.learning_rate(self.done)
         self.optimizer.step()
-        self.training_loss.append(loss.item())
+        self.training_loss.append(self.workers.sum(loss.item() * share))
         self.done += 1
 
     def due(self) -> bool:
@@ -118,49 +124,61 @@ class Run:
         batches = text.batches(self.validation, s.block_size, s.batch, np.random.default_rng(0))
         self.model.eval()
         losses = []
-        for x, y in itertools.islice(batches, s.evaluate_batches):
+        for x, y in map(self.workers.mine, itertools.islice(batches, s.evaluate_batches)):
             if stopped():
                 break
-            losses.append(mg.cross_entropy(self.model(x), y).item())
+            losses.append(mg.cross_entropy(self.model(x), y).item() * (len(x) / s.batch))
         self.model.train()
         if len(losses) == s.evaluate_batches:
-            self.validation_loss.append((self.done, statistics.fmean(losses)))
+            self.validation_loss.append((self.done, self.workers.sum(statistics.fmean(losses))))
 
 
 def train(run: Run, path: Path) -> float:
     """Make the steps that are left, or those until Ctrl-C. Returns the tokens per second, validation not counted."""
+    workers, leads = run.workers, run.workers.rank == 0
     s, first, seconds, rate = run.settings, run.done, 0.0, 0.0
     progress = story.Progress("training", s.steps, run.done)
     with command.ctrl_c() as pressed:
-        while not pressed() and not run.finished():
+
+        def stopped() -> bool:
+            return bool(workers.sum(pressed()))  # on one rank, for all: they stop after the same step
+
+        while not stopped() and not run.finished():
             if run.due():
-                run.validate(pressed)
-                if run.done and not pressed():
+                run.validate(stopped)
+                if run.done and not stopped():
                     command.save(run, path)
                     training = statistics.fmean(run.training_loss[-s.evaluate_every :])
                     validation = run.validation_loss[-1][1]
-                    progress.print(
-                        f"step {run.done:5}   loss in training {training:.3f}, in validation {validation:.3f}"
-                    )
+                    if leads:
+                        progress.print(
+                            f"step {run.done:5}   loss in training {training:.3f}, in validation {validation:.3f}"
+                        )
                 continue
             started = time.perf_counter()
             run.step()
             seconds += time.perf_counter() - started
             rate = s.batch * s.block_size * (run.done - first) / seconds
-            progress.step(f"loss {statistics.fmean(run.training_loss[-20:]):.3f}", f"{rate:,.0f} tokens/s")
-        if pressed():
+            if leads:
+                progress.step(f"loss {statistics.fmean(run.training_loss[-20:]):.3f}", f"{rate:,.0f} tokens/s")
+        if stopped():
             command.save(run, path)
     return rate
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
+    with parallel.Workers() as workers, command.silence(workers.rank > 0):
+        return train_and_show(workers, argv)
+
+
+def train_and_show(workers: parallel.Workers, argv: list[str] | None) -> dict[str, Any]:
     parser = command.flags(__doc__, Settings, QUICK)
     args = parser.parse_args(argv)
     try:
         if args.sample:
             return command.sample(args)
         story.check_writable(parser, args)
-        run, path = command.begin(args, Run, Settings, QUICK), command.checkpoint_path(args)
+        run, path = command.begin(args, workers, Run, Settings, QUICK), command.checkpoint_path(args)
     except (OSError, ValueError) as error:
         parser.error(str(error))
 
@@ -175,6 +193,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         parser.exit(1, f"\ntraining diverged at step {run.done + 1}: {error}. Try a smaller --lr\n")
     if not run.finished():
         command.stop(run, args)
+    if workers.rank:
+        return {}  # rank 0 writes and shows the results
     written = command.write(run.model, run.vocabulary, args, args.length, s.seed)
     entropies = {"unigram": text.unigram_entropy(run.source), "bigram": text.bigram_entropy(run.source)}
     results = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import os
 import shlex
 import signal
 import sys
@@ -59,8 +61,9 @@ def check_settings(s: Any, characters: int, validation: int) -> None:
 # --- the run, new or resumed -----------------------------------------------------------------------------------------
 
 
-def begin(args: Any, make_run: Callable[[Any, str | None], Any], settings: Any, quick: dict[str, Any]) -> Any:
+def begin(args: Any, workers: Any, run_class: Callable[..., Any], settings: Any, quick: dict[str, Any]) -> Any:
     """A new run, or with --resume the one in the checkpoint. Raises ValueError or OSError for flags that are wrong."""
+    make_run = functools.partial(run_class, workers=workers)
     path = checkpoint_path(args)
     given = {f.name: value for f in fields(settings) if (value := getattr(args, f.name)) is not None}
     if args.resume:
@@ -85,7 +88,7 @@ def checkpoint_path(args: Any) -> Path:
 
 
 def save(run: Any, path: Path) -> None:
-    checkpoint.save(
+    run.workers.save(
         path, run.model, step=run.done, optimizer=run.optimizer,
         generators={"model": run.model_rng, "data": run.data_rng},
         config=asdict(run.model.config), vocabulary=run.vocabulary.characters,
@@ -115,11 +118,18 @@ def resume(path: Path, given: dict[str, Any], text_file: str | None, make_run: A
             f"{path} was trained on another text than {run.text_file or 'the help of this Python'} "
             f"(sha256 {saved.notes['sha256'][:12]}, not {run.sha256[:12]}): give that one with --text"
         )
-    saved.restore(run.model, run.optimizer, {"model": run.model_rng, "data": run.data_rng})
+    run.workers.restore(saved, run.model, run.optimizer, {"model": run.model_rng, "data": run.data_rng})
     run.done = saved.step
     run.training_loss = list(saved.notes["training_loss"])
     run.validation_loss = [(step, loss) for step, loss in saved.notes["validation_loss"]]
     return run
+
+
+@contextlib.contextmanager
+def silence(wanted: bool) -> Iterator[None]:
+    """Inside, print() prints nothing, if so wanted: of several processes only one is to talk."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere if wanted else sys.stdout):
+        yield
 
 
 @contextlib.contextmanager

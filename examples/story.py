@@ -26,6 +26,7 @@ from unittest import mock
 
 import numpy as np
 
+import machines
 from pictures import band, pyplot, save_picture, write_whole  # noqa: F401
 
 # --- before ----------------------------------------------------------------------------------------------------------
@@ -101,6 +102,9 @@ def run(
     """
     if not to_time and (processes <= 1 or len(jobs) <= 1):
         return list(with_progress(itertools.starmap(job, jobs), label, len(jobs)))
+    if (ranks := machines.pool()) is not None:
+        with ranks:
+            return list(with_progress(ranks.map(job, *zip(*jobs, strict=True)), label, len(jobs)))
     # Each process gets one BLAS thread: the matrices of a toy model are too small to share. NumPy reads these names
     # when a new process imports it.
     one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")

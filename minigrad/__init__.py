@@ -60,7 +60,7 @@ from minigrad.ops.tiled_attention import tiled_attention
 from minigrad.tensors import hints as _hints
 from minigrad.tensors.modes import Observer, no_grad, watch
 from minigrad.tensors.operators import OPS
-from minigrad.training import checkpoint, text
+from minigrad.training import checkpoint, parallel, text
 
 __version__ = "0.1.0"
 
@@ -79,7 +79,7 @@ __all__ = [  # noqa: RUF022  (in reading order)
     "gru",
     "straight_through", "gumbel_softmax", "reinforce",
     "explain_grad", "first_bad_value",
-    "nn", "optim", "fast", "text", "checkpoint", "diagnose", "profile",
+    "nn", "optim", "fast", "text", "checkpoint", "parallel", "diagnose", "profile",
 ]
 # fmt: on
 

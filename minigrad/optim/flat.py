@@ -58,6 +58,7 @@ class Optimizer:
 
     Attributes:
         values, gradients: the flat arrays. A parameter the loss did not reach has stale numbers in `gradients`.
+        steps: how many times `step` has been called. (training/parallel.py reads all three, and writes `gradients`.)
 
     Settings are checked whenever they are set: ValueError or TypeError gives the value and the range.
     """
@@ -71,6 +72,7 @@ class Optimizer:
         self.parameters = distinct(parameters)
         check_one_dtype(self.parameters)
         self.lr, self.weight_decay = lr, weight_decay
+        self.steps = 0
 
         size, dtype = sum(p.size for p in self.parameters), self.parameters[0].dtype
         self.values, self.gradients = np.empty(size, dtype), np.zeros(size, dtype)
@@ -103,6 +105,7 @@ class Optimizer:
         made an error, may end a step halfway, with some numbers updated and others not; the exception then says so.
         """
         self._check_ownership()
+        self.steps += 1
         for slot in self._slots:
             if slot.leaf.grad is not None:
                 slot.updates += 1
