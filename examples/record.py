@@ -23,7 +23,9 @@ from story import write_text
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 ORDER = {  # in learning order
-    "From scores to weights": ["softmax_tour", "soft_vs_hard", "temperature", "estimator_bias"],
+    "From scores to weights": [
+        "softmax_tour", "staircase", "soft_vs_hard", "too_sure", "amplification", "temperature", "estimator_bias",
+    ],
     "Attention at work": [
         "translate", "char_gpt", "digits", "memory_network", "recommend", "cartpole", "long_attention",
     ],
@@ -51,7 +53,7 @@ def record(name: str) -> None:
         command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(out), "--json", str(out / f"{name}.json")]
         if subprocess.run(command, stdin=subprocess.DEVNULL).returncode:
             sys.exit(f"{name} failed; its old record stands")
-        for path in (out / f"{name}.png", out / f"{name}.json"):
+        for path in (*out.glob(f"{name}*.png"), out / f"{name}.json"):
             if path.exists():
                 os.replace(path, RESULTS / path.name)
 
