@@ -1,7 +1,8 @@
 """Every row at its own best: a learning rate for each, chosen once, on seeds that no table reports.
 
-`--tune` trains every row of an example at each of RATES on SEEDS and records, in results/learning_rates.json, which
-was best and what the others reached. The runs that are reported read the choice from there.
+`--tune` trains every row of an example that has none yet at each of RATES on SEEDS, and records in
+results/learning_rates.json which was best and what each reached. The runs that are reported read the choice from there.
+To choose again, remove the row from that file.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def recorded() -> dict[str, Any]:
 
 
 def tuned(group: str, rows: Mapping[str, Any]) -> dict[str, Any]:
-    """The rows, each with the learning rate that was chosen for it; KeyError for one that was never tuned."""
-    chosen = recorded()[group]
-    return {name: replace(row, lr=chosen[name]["lr"]) for name, row in rows.items()}
+    """The rows, each with the learning rate that was chosen for it; its own where none was."""
+    chosen = recorded().get(group, {})
+    return {name: replace(row, lr=chosen[name]["lr"]) if name in chosen else row for name, row in rows.items()}
 
 
 def tune(
@@ -37,17 +38,25 @@ def tune(
     processes: int,
     rates: list[float] = RATES,
 ) -> None:
-    """Try every row at every rate, and record the one whose mean `figure_of_merit` is the highest."""
+    """For every row that has no rate yet: all rates on the first seed, the best two on the others; record the best."""
     for name, row in rows.items():
-        jobs = [(replace(row, lr=lr), seed) for lr in rates for seed in SEEDS]
-        runs = iter(story.run(train, jobs, processes, f"{group}: {name}"))
-        tried = {lr: [merit(next(runs)) for _ in SEEDS] for lr in rates}
-        best = max(rates, key=lambda lr: [statistics.mean(column) for column in zip(*tried[lr], strict=True)])
-        record = recorded()
-        figures = {f"{lr:g}": [first for first, _ in pairs] for lr, pairs in tried.items()}
+        if name in recorded().get(group, {}):
+            continue
+        tried: dict[float, list[tuple[float, float]]] = {lr: [] for lr in rates}
+        for seeds, finalists in ((SEEDS[:1], len(rates)), (SEEDS[1:], 2)):
+            candidates = sorted(rates, key=lambda lr: average(tried[lr]), reverse=True)[:finalists]
+            jobs = [(replace(row, lr=lr), seed) for lr in candidates for seed in seeds]
+            for (setting, _), run in zip(jobs, story.run(train, jobs, processes, f"{group}: {name}"), strict=True):
+                tried[setting.lr].append(merit(run))
+        best = max(candidates, key=lambda lr: average(tried[lr]))
+        record, figures = recorded(), {f"{lr:g}": [first for first, _ in pairs] for lr, pairs in tried.items()}
         record.setdefault(group, {})[name] = {"lr": best, "tried": figures}
         story.write_text(RECORD, json.dumps(record, indent=1) + "\n")
         print(f"{group}: {name}: {best:g} of {figures}", flush=True)
+
+
+def average(merits: list[tuple[float, float]]) -> list[float]:
+    return [statistics.mean(column) for column in zip(*merits, strict=True)]
 
 
 def merit(run: Mapping[str, Any]) -> tuple[float, float]:
@@ -58,5 +67,7 @@ def merit(run: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def add_flag(parser: Any) -> Any:
-    parser.add_argument("--tune", action="store_true", help="first choose each row's learning rate anew, on other seeds")
+    parser.add_argument(
+        "--tune", action="store_true", help="first choose a learning rate, on other seeds, for rows that have none"
+    )
     return parser

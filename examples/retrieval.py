@@ -37,7 +37,9 @@ class Retrieve:
     frozen: bool = False  # query and key tables are not trained
     draws: int = 1  # choices that REINFORCE draws for each question
     n: int = 8  # among how many
+    majority: bool = False  # the other task: see `votes`
     steps: int = 1500
+    share_steps: bool = False  # takes only 1/n of these steps
     batch: int = 64
     d: int = 16
     lr: float = 0.02
@@ -126,7 +128,7 @@ class Retrieval(nn.Module):
     @mg.no_grad()
     def read_hard(self, rng: np.random.Generator) -> float:
         """Accuracy, in percent, of reading only the value with the largest score, whatever was trained with."""
-        query, keys, values, answer = questions(self.row.n, QUESTIONS, rng)
+        query, keys, values, answer = draw_questions(self.row, QUESTIONS, rng)
         best = self.compare(query, keys).numpy().argmax(-1)
         logits = self.out(self.value(values[np.arange(QUESTIONS), best]))
         return 100 * float(np.mean(logits.numpy().argmax(-1) == answer))
@@ -139,25 +141,39 @@ def questions(n: int, batch: int, rng: np.random.Generator) -> tuple[np.ndarray,
     return keys[rows, where], keys, values, values[rows, where]
 
 
+def votes(n: int, batch: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """The query key stands at three places, and at least two of its three values agree: answer with that value."""
+    _, keys, values, _ = questions(n, batch, rng)
+    rows, where = np.arange(batch)[:, None], rng.permuted(np.tile(np.arange(n), (batch, 1)), axis=1)[:, :3]
+    first, second = where[:, :1], where[:, 1:2]
+    keys[rows, where], values[rows, second] = keys[rows, first], values[rows, first]
+    return keys[rows, first][:, 0], keys, values, values[rows, first][:, 0]
+
+
+def draw_questions(row: Retrieve, batch: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    return (votes if row.majority else questions)(row.n, batch, rng)
+
+
 def train_retrieval(row: Retrieve, seed: int) -> dict[str, Any]:
     """Train one row. Every batch is new, so accuracy in training is accuracy on unseen questions."""
+    steps = row.steps // row.n if row.share_steps else row.steps
     model = Retrieval(row, np.random.default_rng([seed, 0]))
     data = np.random.default_rng([seed, 1])
     before = model.state_dict()
     optimizer = optim.Adam(model.parameters(), lr=row.lr)
-    right = np.empty(row.steps)
-    for step in range(row.steps):
-        model.tau = row.tau[0] * (row.tau[1] / row.tau[0]) ** (step / row.steps)
-        loss, correct = model(*questions(row.n, row.batch, data))
+    right = np.empty(steps)
+    for step in range(steps):
+        model.tau = row.tau[0] * (row.tau[1] / row.tau[0]) ** (step / steps)
+        loss, correct = model(*draw_questions(row, row.batch, data))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         right[step] = correct.mean()
-    window = min(50, row.steps)
+    window = min(50, steps)
     trailing = np.convolve(right, np.full(window, 1 / window), mode="valid")
     passed = np.flatnonzero(trailing >= 0.9)
     return {
-        "accuracy": 100 * float(right[-min(200, row.steps) :].mean()),
+        "accuracy": 100 * float(right[-max(1, min(200, steps // 4)) :].mean()),
         "read_hard": model.read_hard(np.random.default_rng([seed, 2])),
         "step_90": int(passed[0]) + window if len(passed) else None,
         "drift": story.drift(before, model.state_dict(), ("query", "key")),

@@ -9,10 +9,10 @@ towards the right key, and what happens to the loss on the way:
 With argmax the loss is that of the one key chosen: a staircase. With softmax it is the expected loss of a choice drawn
 with those probabilities: a slope. Below is the gradient, dloss/dt, as backpropagation returns it.
 
-Argmax is not "hard to differentiate". It is piecewise constant: its derivative exists almost everywhere, and is 0. (Relu
-is not differentiable everywhere either.) One idea unites softmax, REINFORCE and Gumbel-softmax: averaging over random
-choices makes the *expected* loss smooth. And smooth is not enough: at a low temperature τ the slope is a spike, and
-nearly 0 elsewhere.
+Argmax is not "hard to differentiate". It is piecewise constant: its derivative exists almost everywhere, and is 0.
+(Relu is not differentiable everywhere either.) One idea unites softmax, REINFORCE and Gumbel-softmax: averaging over
+random choices makes the *expected* loss smooth. And smooth is not enough: at a low temperature τ the slope is a spike,
+and nearly 0 elsewhere.
 
 Takes about 1 second. What these slopes do to training: soft_vs_hard.py, and too_sure.py for starts at a low τ.
 """
