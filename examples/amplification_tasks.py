@@ -48,7 +48,7 @@ NORMALIZED |= {
     "control: uniform": Retrieve("uniform"),
 }
 VOTES = {
-    name: Retrieve(weights, majority=True)
+    name: Retrieve(weights, task="three")
     for name, weights in {
         "softmax": "softmax", "x² + 0.001": square, "1.5-entmax": "entmax15", "sparsemax": "sparsemax",
         "top-4": "top_k_softmax", "straight-through": "straight_through", "hardmax (argmax)": "hardmax",

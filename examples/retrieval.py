@@ -37,7 +37,7 @@ class Retrieve:
     frozen: bool = False  # query and key tables are not trained
     draws: int = 1  # choices that REINFORCE draws for each question
     n: int = 8  # among how many
-    majority: bool = False  # the other task: see `votes`
+    task: str = "one"  # one key holds the answer; or "three" do, see `votes`; or "perhaps none", see `perhaps`
     steps: int = 1500
     share_steps: bool = False  # takes only 1/n of these steps
     batch: int = 64
@@ -55,7 +55,7 @@ class Retrieval(nn.Module):
         self.value = nn.Embedding(N_VALUES, row.d, rng=rng)
         for table in (self.query, self.key, self.value):
             table.weight.data = row.scale * table.weight.data
-        self.out = nn.Linear(row.d, N_VALUES, rng=rng)
+        self.out = nn.Linear(row.d, N_VALUES + (row.task == "perhaps none"), rng=rng)
         if row.frozen:
             self.query.weight.requires_grad = self.key.weight.requires_grad = False
         if row.scores == "QK-norm":
@@ -150,8 +150,20 @@ def votes(n: int, batch: int, rng: np.random.Generator) -> tuple[np.ndarray, ...
     return keys[rows, first][:, 0], keys, values, values[rows, first][:, 0]
 
 
+def perhaps(n: int, batch: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """In half of the questions the query key is at no place, and the answer is one more class, "none"."""
+    query, keys, values, answer = questions(n, batch, rng)
+    absent = rng.permuted(np.tile(np.arange(2 * n), (batch, 1)), axis=1)
+    others = absent[absent != query[:, None]].reshape(batch, -1)[:, :n]
+    here = rng.random(batch) < 0.5
+    return query, np.where(here[:, None], keys, others), values, np.where(here, answer, N_VALUES)
+
+
+TASKS = {"one": questions, "three": votes, "perhaps none": perhaps}
+
+
 def draw_questions(row: Retrieve, batch: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    return (votes if row.majority else questions)(row.n, batch, rng)
+    return TASKS[row.task](row.n, batch, rng)
 
 
 def train_retrieval(row: Retrieve, seed: int) -> dict[str, Any]:

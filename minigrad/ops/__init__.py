@@ -6,7 +6,7 @@ shape            reshape transpose swapaxes broadcast_to getitem concat stack em
 linear           matmul, and linear: x @ weight + bias in one node
 softmax          softmax, log_softmax, cross_entropy
 normalizers      the other ways from scores to weights: hardmax, uniform, sum_normalize, sigmoid_normalize,
-                 top_k_softmax, sparsemax, entmax15
+                 top_k_softmax, sparsemax, entmax15, softmax1
 layer_norm       layer_norm
 attention        scaled dot-product attention in one node; attention_weights, with any normalizer
 masks, heads     who may attend to whom; features cut into heads
