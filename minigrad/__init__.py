@@ -14,7 +14,8 @@ from minigrad.engine import Tensor, op
 from minigrad.estimators import gumbel_softmax, reinforce, straight_through
 from minigrad.fast.switch import textbook
 from minigrad.finite_differences import GradientError, GradientReport, gradcheck
-from minigrad.ops.attention import attention, attention_weights
+from minigrad.ops.attention import attention
+from minigrad.ops.attention_weights import attention_weights
 from minigrad.ops.elementwise import (
     abs,
     add,

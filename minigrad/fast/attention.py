@@ -13,12 +13,12 @@ import numpy as np
 from minigrad.engine import Joint
 from minigrad.fast.rows import ones
 from minigrad.fast.switch import faster
-from minigrad.ops.attention import attention, check_shapes
+from minigrad.ops.attention import attention
+from minigrad.ops.attention_weights import check_shapes, scale_of_scores
 from minigrad.ops.heads import from_heads, to_heads
-from minigrad.ops.masks import allowed_pairs, attending_and_attended, causal_mask, check_same_length
+from minigrad.ops.masks import allowed_pairs, attending_and_attended, causal_mask, check_no_more_queries
 from minigrad.ops.tiled_attention import (
     allowed_in_tile,
-    check_mask,
     check_tiles,
     some_attention,
     tiled_attention,
@@ -27,13 +27,15 @@ from minigrad.ops.tiled_attention import (
 
 
 @faster(attention)
-def blocked(q, k, v, *, n_heads=None, mask=None, causal=False):
+def blocked(q, k, v, *, n_heads=None, mask=None, key_mask=None, causal=False, scale=None):
     """Scores are made block by block, a few batch entries and 64 queries at a time: they stay in cache from the first
     product to the last. Causal attention leaves out the blocks behind the diagonal. Results are laid out in memory as
     q, k and v are, so that splitting and merging heads costs no copy.
     """
     check_shapes(q, k, v, n_heads)
-    allowed = None if mask is None else allowed_pairs(q, k, v, n_heads=n_heads, mask=mask, causal=causal)
+    allowed = None
+    if mask is not None or key_mask is not None:
+        allowed = allowed_pairs(q, k, v, n_heads=n_heads, mask=mask, key_mask=key_mask, causal=causal)
     q, k, v = (to_heads(a, n_heads) for a in (q, k, v))
     q, k, v, lead = _one_lead(q, k, v)
     n_queries, n_keys, d = q.shape[-2], k.shape[-2], q.shape[-1]
@@ -45,23 +47,24 @@ def blocked(q, k, v, *, n_heads=None, mask=None, causal=False):
     elif causal:
         forbidden = _later(n_queries, n_keys)
 
-    q = q * (1 / math.sqrt(d))  # a smaller array than the scores
+    scale = scale_of_scores(scale, q)
+    q = q * scale  # a smaller array than the scores
     s = np.empty((*lead, 1, n_queries), q.dtype)
     y = _empty_like(q, v.shape[-1])
-    blocks = _blocks(lead, n_queries, n_keys, skip_later=causal and mask is None)
+    blocks = _blocks(lead, n_queries, n_keys, skip_later=causal and allowed is None)
     E = []
     for entries, queries, keys in blocks:
         k_, v_, q_ = k[entries][..., keys, :], v[entries][..., keys, :], q[entries][..., queries, :]
         e = k_ @ q_.mT  # (..., keys, queries)
         if forbidden is not None:  # written over, not added to: nan − inf would be nan
-            np.copyto(e, -np.inf, where=(forbidden if mask is None else forbidden[entries])[..., keys, queries])
+            np.copyto(e, -np.inf, where=(forbidden if allowed is None else forbidden[entries])[..., keys, queries])
         m = e.max(-2, keepdims=True)
-        e -= m if mask is None else np.where(np.isneginf(m), 0, m)
+        e -= m if allowed is None else np.where(np.isneginf(m), 0, m)
         np.exp(e, out=e)
         np.matmul(ones(e.shape[-2], e.dtype)[None, :], e, out=s[entries][..., queries])
         np.matmul(e.mT, v_, out=y[entries][..., queries, :])
         E.append(e)
-    if mask is not None:
+    if allowed is not None:
         s[s == 0] = 1  # nothing to attend to
     y /= s.mT
 
@@ -79,32 +82,34 @@ def blocked(q, k, v, *, n_heads=None, mask=None, causal=False):
             np.matmul(grad_s.mT, k_, out=grad_q[entries][..., queries, :])
             grad_k[entries][..., keys, :] += grad_s @ q_
             grad_v[entries][..., keys, :] += e @ g
-        grad_q *= 1 / math.sqrt(d)
+        grad_q *= scale
         return [from_heads(g, n_heads) for g in (grad_q, grad_k, grad_v)]
 
     return from_heads(y, n_heads), Joint(vjp_qkv)
 
 
 @faster(tiled_attention)
-def tiled(q, k, v, *, mask=None, causal=False, window=None, tile=256):
+def tiled(q, k, v, *, mask=None, key_mask=None, causal=False, window=None, scale=None, tile=256):
     """The page's tiles, keys-first and in place. m and s apart are more exact than the row's logsumexp m + ln s, in
     which a large m would round the digits of ln s away.
     """
     check_shapes(q, k, v)
-    n_queries, n_keys, d = q.shape[-2], k.shape[-2], q.shape[-1]
+    n_queries, n_keys = q.shape[-2], k.shape[-2]
     check_tiles(n_queries, n_keys, causal, window, tile)
+    mask = allowed_pairs(q, k, v, mask=mask, key_mask=key_mask)
     q, k, v, lead = _one_lead(q, k, v)
     tiles = tiles_within_reach(n_queries, n_keys, causal, window, tile)
     if mask is not None:
-        mask = np.broadcast_to(check_mask(mask, (*lead, n_queries, n_keys)), (*lead, n_queries, n_keys))
+        mask = np.broadcast_to(mask, (*lead, n_queries, n_keys))
         attending, attended = some_attention(mask, tiles, causal, window)
         q, k, v = np.where(attending, q, 0), np.where(attended, k, 0), np.where(attended, v, 0)
-    q = q * (1 / math.sqrt(d))
+    scale = scale_of_scores(scale, q)
+    q = q * scale
 
     def scores(queries, keys):
         """A tile of Sᵀ, (..., keys, queries)."""
         S = k[..., keys, :] @ q[..., queries, :].mT
-        allowed = allowed_in_tile(mask, queries, keys, causal, window)
+        allowed = allowed_in_tile(mask, queries, keys, causal, window, n_keys - n_queries)
         return S if allowed is None else np.where(allowed.mT, S, np.asarray(-np.inf, S.dtype))
 
     m = np.full((*lead, 1, n_queries), -np.inf, q.dtype)
@@ -146,7 +151,7 @@ def tiled(q, k, v, *, mask=None, causal=False, window=None, tile=256):
                 grad_q[..., queries, :] += grad_s.mT @ k[..., keys, :]
                 grad_k[..., keys, :] += grad_s @ q[..., queries, :]
                 grad_v[..., keys, :] += e @ g_
-        grad_q *= 1 / math.sqrt(d)
+        grad_q *= scale
         return grad_q, grad_k, grad_v
 
     return y, Joint(vjp_qkv)
@@ -162,11 +167,10 @@ def _one_lead(q, k, v):
 
 
 @functools.lru_cache(maxsize=8)
-@functools.lru_cache(maxsize=8)
 def _later(n_queries, n_keys):
     """Which scores causal attention forbids, keys-first: those of keys later than the query."""
-    check_same_length("causal=True", n_queries, n_keys)
-    return ~causal_mask(n_keys).T.copy()
+    check_no_more_queries("causal=True", n_queries, n_keys)
+    return ~causal_mask(n_queries, n_keys).T.copy()
 
 
 def _empty_like(a, width):
@@ -179,10 +183,11 @@ def _empty_like(a, width):
 def _blocks(lead, n_queries, n_keys, skip_later, budget=2**16, width=64):
     """Slices (batch entries, queries, keys) that cover all scores, each block small enough to stay in cache.
 
-    Of causal attention's scores those behind the last query of a block are left out: nothing may look there.
+    Of causal attention's scores those behind the last query of a block are left out: nothing may look there. The
+    queries are the last of the positions.
     """
     size = max(1, math.prod(lead[1:]) * min(n_queries, width) * n_keys)
     step = max(1, budget // size)
     entries = [slice(start, start + step) for start in range(0, lead[0], step)] if lead else [...]
     queries = [slice(start, min(start + width, n_queries)) for start in range(0, n_queries, width)]
-    return [(e, q, slice(q.stop if skip_later else n_keys)) for e in entries for q in queries]
+    return [(e, q, slice(q.stop + n_keys - n_queries if skip_later else n_keys)) for e in entries for q in queries]

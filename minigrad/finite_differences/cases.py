@@ -147,6 +147,7 @@ SOME_PAIRS = np.array(
 )
 NO_LAST_KEY = np.array([True, True, True, True, False])
 A_QUERY_MASKED = np.array([[[True], [False], [True]], [[True], [True], [False]]]) & NO_LAST_KEY
+REAL_KEYS = np.array([[True, True, True, True, False], [False, True, True, False, True]])
 LENGTHS = np.arange(5) < np.array([5, 2])[:, None, None]  # length_mask([5, 2], 5)
 
 TARGETS = np.array([2, 0, 3])
@@ -338,6 +339,9 @@ CASES: dict[str, list[Case]] = {
         case(_normal(2, 3, 4), _normal(2, 5, 4), _normal(2, 5, 6), n_heads=2),
         case(_normal(3, 4), _normal(3, 4), _normal(3, 4), n_heads=2, causal=True),
         case(_normal(2, 3, 4), _normal(2, 5, 4), _normal(2, 5, 6), n_heads=2, mask=SOME_PAIRS),
+        case(Q, K, V, causal=True),
+        case(Q, K, V, key_mask=REAL_KEYS, scale=0.3),
+        case(_normal(2, 3, 4), _normal(2, 5, 4), _normal(2, 5, 6), n_heads=2, key_mask=REAL_KEYS, causal=True),
     ],
     "tiled_attention": [
         case(Q, K, V),
@@ -354,6 +358,8 @@ CASES: dict[str, list[Case]] = {
         case(Q[:, None], K[None], V[None], tile=2),
         case(_normal(2, 1, 3, 4), _normal(2, 5, 4), _normal(5, 2), mask=SOME_PAIRS),
         case(30 * Q, K, V, tile=2),
+        case(Q, K, V, causal=True, key_mask=REAL_KEYS, scale=0.3, tile=2),
+        case(Q, K, V, window=3, tile=2),
     ],
     # recurrent
     "gru": [

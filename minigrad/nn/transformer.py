@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from minigrad.engine import Tensor
 from minigrad.nn.layers import MLP, Dropout, Embedding, LayerNorm, Linear
 from minigrad.nn.module import Module
-from minigrad.ops.attention import attention, attention_weights, seen_values
+from minigrad.ops.attention import attention
+from minigrad.ops.attention_weights import attention_weights, seen_values
 from minigrad.ops.heads import merge_heads
 from minigrad.ops.normalizers import (
     entmax15,
@@ -62,7 +64,8 @@ class MultiHeadAttention(Module):
     q·bk, to all scores of a query, and softmax cancels what is the same for all (Namazifar et al. 2023).
 
     Arguments:
-        causal: position t sees only positions up to t.
+        causal: position t sees only positions up to t; x is then the last Tq positions of the context.
+        scale: what the scores are multiplied by, instead of 1/√d_head.
         normalize: the normalizer, from scores to weights: a name in `MAPS`, or a function (scores, *, axis, mask) such
             as `functools.partial(gumbel_softmax, rng=rng)`.
         dropout: the share of the weights that is dropped while training.
@@ -75,6 +78,7 @@ class MultiHeadAttention(Module):
         n_heads: int,
         *,
         causal: bool = False,
+        scale: float | None = None,
         normalize: str | Normalize = "softmax",
         dropout: float = 0.0,
         rng: np.random.Generator | None = None,
@@ -90,6 +94,7 @@ class MultiHeadAttention(Module):
         rng = rng or np.random.default_rng()
         self.n_heads = n_heads
         self.causal = causal
+        self.scale = scale
         self.normalize = normalize
         self.query = Linear(d_model, d_model, rng=rng)
         self.key = Linear(d_model, d_model, rng=rng)
@@ -97,33 +102,48 @@ class MultiHeadAttention(Module):
         self.out = Linear(d_model, d_model, rng=rng)
         self.dropout = Dropout(dropout, rng)
 
-    def forward(self, x: Tensor, context: Tensor | None = None, *, mask: ArrayLike | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        *,
+        mask: ArrayLike | None = None,
+        key_mask: ArrayLike | None = None,
+    ) -> Tensor:
         """Attend from x to `context` (to x itself if left out).
 
         `mask`, boolean, True where a query may attend to a key, broadcasts to (B, Tq, Tk), the same for all heads, or,
-        with an axis more, to (B, n_heads, Tq, Tk).
+        with an axis more, to (B, n_heads, Tq, Tk). `key_mask`, boolean (B, Tk), is True where the context is real, and
+        False where it is padding.
         """
         context = x if context is None else context
         q, k, v = self.query(x), self.key(context), self.value(context)  # (B, Tq or Tk, d_model)
+        masks: dict[str, Any] = {"mask": mask, "key_mask": key_mask, "causal": self.causal}
         if self.normalize != "softmax" or self.dropout.active:
-            weights = self.dropout(self._weights(q, k, mask))  # (B, n_heads, Tq, Tk)
-            v = seen_values(q, v, n_heads=self.n_heads, mask=mask, causal=self.causal)  # (B, n_heads, Tk, d_head)
+            weights = self.dropout(self._weights(q, k, masks))  # (B, n_heads, Tq, Tk)
+            v = seen_values(q, v, n_heads=self.n_heads, **masks)  # (B, n_heads, Tk, d_head)
             y = merge_heads(weights @ v)  # (B, Tq, d_model)
         else:  # the same in one node
-            y = attention(q, k, v, n_heads=self.n_heads, mask=mask, causal=self.causal)
+            y = attention(q, k, v, n_heads=self.n_heads, scale=self.scale, **masks)
         out: Tensor = self.out(y)
         return out
 
     @no_grad()
     def weights(
-        self, x: Tensor, context: Tensor | None = None, *, mask: ArrayLike | None = None
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        *,
+        mask: ArrayLike | None = None,
+        key_mask: ArrayLike | None = None,
     ) -> NDArray[np.floating]:
         """The weights `forward` would use, to look at: an array (B, n_heads, Tq, Tk). Nothing is dropped."""
-        return self._weights(self.query(x), self.key(x if context is None else context), mask).data
+        masks = {"mask": mask, "key_mask": key_mask, "causal": self.causal}
+        return self._weights(self.query(x), self.key(x if context is None else context), masks).data
 
-    def _weights(self, q: Tensor, k: Tensor, mask: ArrayLike | None) -> Tensor:
+    def _weights(self, q: Tensor, k: Tensor, masks: dict[str, Any]) -> Tensor:
         normalize = MAPS[self.normalize] if isinstance(self.normalize, str) else self.normalize
-        return attention_weights(q, k, n_heads=self.n_heads, mask=mask, causal=self.causal, normalize=normalize)
+        return attention_weights(q, k, n_heads=self.n_heads, scale=self.scale, normalize=normalize, **masks)
 
     def settings(self) -> str:
         normalize = self.normalize if isinstance(self.normalize, str) else _name_of(self.normalize)
@@ -164,8 +184,8 @@ class Block(Module):
         self.mlp = MLP(d_model, rng=rng)
         self.dropout = Dropout(dropout, rng)
 
-    def forward(self, x: Tensor, *, mask: ArrayLike | None = None) -> Tensor:
-        x = x + self.dropout(self.attn(self.norm1(x), mask=mask))
+    def forward(self, x: Tensor, *, mask: ArrayLike | None = None, key_mask: ArrayLike | None = None) -> Tensor:
+        x = x + self.dropout(self.attn(self.norm1(x), mask=mask, key_mask=key_mask))
         x = x + self.dropout(self.mlp(self.norm2(x)))
         return x
 
@@ -229,8 +249,8 @@ class GPT(Module):
                     std /= math.sqrt(2 * c.n_layers)
                 parameter.data = rng.normal(0, std, parameter.shape)
 
-    def forward(self, ids: ArrayLike | Tensor) -> Tensor:
-        """The logits of the next id at every position.
+    def forward(self, ids: ArrayLike | Tensor, *, key_mask: ArrayLike | None = None) -> Tensor:
+        """The logits of the next id at every position. `key_mask`, boolean (B, T): True = a real id, False = padding.
 
         Raises ValueError for more than `block_size` ids or none; IndexError for one that is not in the vocabulary.
         """
@@ -248,7 +268,7 @@ class GPT(Module):
         x = self.token_embedding(ids) + self.position_embedding(np.arange(n))  # (B, T, d_model)
         x = self.dropout(x)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, key_mask=key_mask)
         logits: Tensor = self.head(self.norm(x))  # (B, T, vocab_size)
         return logits
 

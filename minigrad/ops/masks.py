@@ -3,6 +3,8 @@
 Masks broadcast to the scores, (..., Tq, Tk). Combine them with `&`: `causal_mask(n) & length_mask(lengths, n)`.
 """
 
+import functools
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -10,10 +12,15 @@ from minigrad.ops.softmax import boolean
 from minigrad.tensors.arguments import check_count
 
 
-def causal_mask(n: int) -> NDArray[np.bool_]:
-    """Boolean (n, n): position t may attend to positions 0 to t."""
+def causal_mask(n: int, n_keys: int | None = None) -> NDArray[np.bool_]:
+    """Boolean (n, n): position t may attend to positions 0 to t.
+
+    With n_keys > n, boolean (n, n_keys): the n queries are then the last n of n_keys positions.
+    """
     check_count("causal_mask: n", n, least=0)
-    return np.tri(n, dtype=bool)
+    n_keys = n if n_keys is None else n_keys
+    check_count("causal_mask: n_keys", n_keys, least=n)
+    return np.tri(n, n_keys, n_keys - n, dtype=bool)
 
 
 def length_mask(lengths: ArrayLike, n: int) -> NDArray[np.bool_]:
@@ -39,29 +46,48 @@ def window_mask(n: int, window: int) -> NDArray[np.bool_]:
 # --- what attention asks ----------------------------------------------------------------------------------------------
 
 
-def allowed_pairs(q, k, v, *, n_heads=None, mask=None, causal=False):
-    """Which query may attend to which key, `mask` and `causal` taken together, as a boolean array; None if all may.
+def allowed_pairs(q, k, v, *, n_heads=None, mask=None, key_mask=None, causal=False):
+    """Which query may attend to which key, all masks taken together, as a boolean array; None if all may.
 
     q (..., Tq, ·), k and v (..., Tk, ·). The result has Tq and Tk as its last axes and broadcasts to the scores:
     (..., Tq, Tk), or with n_heads (..., n_heads, Tq, Tk). A mask with as many axes as q or k is then for all heads.
     """
     n_queries, n_keys = q.shape[-2], k.shape[-2]
-    if causal:
-        check_same_length("causal=True", n_queries, n_keys)
-    if mask is None:
-        return causal_mask(n_keys) if causal else None
-    mask, given = boolean(mask), np.shape(mask)
     lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    masks = []
+    if mask is not None:
+        masks.append(_mask_of_pairs(mask, lead, max(2, q.ndim, k.ndim), n_heads, n_queries, n_keys))
+    if key_mask is not None:
+        masks.append(_mask_of_keys(key_mask, lead, n_heads, n_keys))
+    if causal:
+        check_no_more_queries("causal=True", n_queries, n_keys)
+        masks.append(causal_mask(n_queries, n_keys))
+    if not masks:
+        return None
+    allowed = functools.reduce(np.logical_and, masks)
+    return np.broadcast_to(allowed, (*allowed.shape[:-2], n_queries, n_keys))
+
+
+def _mask_of_pairs(mask, lead, n_axes, n_heads, n_queries, n_keys):
+    mask, given = boolean(mask), np.shape(mask)
     if n_heads is not None:
-        mask = mask[..., None, :, :] if mask.ndim == max(2, q.ndim, k.ndim) else mask
+        mask = mask[..., None, :, :] if mask.ndim == n_axes else mask
         lead = (*lead, n_heads)
+    scores = (*lead, n_queries, n_keys)
     try:
-        np.broadcast_to(mask, (*lead, n_queries, n_keys))
+        np.broadcast_to(mask, scores)
     except ValueError:
-        scores = (*lead, n_queries, n_keys)
         raise ValueError(f"a mask of shape {given} does not broadcast to scores of shape {scores}") from None
-    mask = np.broadcast_to(mask, (*mask.shape[:-2], n_queries, n_keys))
-    return mask & causal_mask(n_keys) if causal else mask
+    return mask if mask.ndim >= 2 else np.atleast_2d(mask)
+
+
+def _mask_of_keys(key_mask, lead, n_heads, n_keys):
+    """(..., Tk) as a mask of pairs, (..., 1, Tk), or with n_heads (..., 1, 1, Tk)."""
+    key_mask, keys = boolean(key_mask, true="a key counts"), (*lead, n_keys)
+    fits = key_mask.ndim in (1, len(keys)) and key_mask.shape[-1] == n_keys
+    if not fits or any(a not in (1, b) for a, b in zip(key_mask.shape[:-1], lead, strict=False)):
+        raise ValueError(f"a key_mask of shape {key_mask.shape} does not fit the keys: it needs the shape {keys}")
+    return key_mask[..., None, :] if n_heads is None else key_mask[..., None, None, :]
 
 
 def attending_and_attended(allowed):
@@ -69,6 +95,9 @@ def attending_and_attended(allowed):
     return allowed.any(-1)[..., None], allowed.any(-2)[..., None]
 
 
-def check_same_length(what, n_queries, n_keys):
-    if n_queries != n_keys:
-        raise ValueError(f"{what} needs as many queries as keys, not {n_queries} and {n_keys}")
+def check_no_more_queries(what, n_queries, n_keys):
+    if n_queries > n_keys:
+        raise ValueError(
+            f"{what} takes the queries for the last of the positions, "
+            f"so there can't be more queries than keys, as here: {n_queries} and {n_keys}"
+        )

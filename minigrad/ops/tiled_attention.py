@@ -1,18 +1,16 @@
 """Attention for long sequences: a tile of scores at a time, never all of them.  (Dao et al. 2022, FlashAttention)"""
 
-import math
-
 import numpy as np
 
 from minigrad.engine import Joint, op
-from minigrad.ops.attention import attention_weights, check_shapes
-from minigrad.ops.masks import check_same_length, window_mask
+from minigrad.ops.attention_weights import attention_weights, check_shapes, scale_of_scores
+from minigrad.ops.masks import allowed_pairs, check_no_more_queries, window_mask
 from minigrad.ops.softmax import boolean
 from minigrad.tensors.arguments import check_count
 
 
 @op
-def tiled_attention(q, k, v, *, mask=None, causal=False, window=None, tile=256):
+def tiled_attention(q, k, v, *, mask=None, key_mask=None, causal=False, window=None, scale=None, tile=256):
     """What `attention` computes, in memory that grows with the length of the sequence, not with its square.
 
         S = q kᵀ / √d,   W = softmax(S),   y = W v          S and W are never there as a whole
@@ -26,10 +24,10 @@ def tiled_attention(q, k, v, *, mask=None, causal=False, window=None, tile=256):
     After the last tile the answer is y / s. (Without its backward: Rabe & Staats 2021.)
 
     Shapes.  q (..., Tq, d), k (..., Tk, d), v (..., Tk, d_v), y (..., Tq, d_v); leading axes (batch, heads) broadcast.
-    mask is boolean, True = may attend, and broadcasts to (..., Tq, Tk). With causal=True position t sees only positions
-    up to t; with window=w, only those less than w away, as `window_mask(n, w)` has it. Both need as many queries as
-    keys, and keys they put out of reach are skipped: with a window, time is linear, too. `tile` queries by `tile` keys
-    are scored at once. There is no n_heads: split first, see `split_heads`.
+    mask, key_mask, causal and scale are those of `attention`. With window=w a position sees only those less than w
+    away, as `window_mask(n, w)` has it; as with causal, the queries are the last Tq of the Tk positions. Keys out of
+    reach are skipped: with a window, time is linear, too. `tile` queries by `tile` keys are scored at once. There is no
+    n_heads: split first, see `split_heads`.
 
     Backward.  m and s of each row are kept, the weights are not. A tile of them is made again where it is needed, so S
     is computed twice; then every tile adds its part to what `attention` derives:
@@ -41,20 +39,21 @@ def tiled_attention(q, k, v, *, mask=None, causal=False, window=None, tile=256):
     query may attend to, affects neither the output nor any gradient.
     """
     check_shapes(q, k, v)
-    n_queries, n_keys, scale = q.shape[-2], k.shape[-2], 1 / math.sqrt(q.shape[-1])
+    n_queries, n_keys, scale = q.shape[-2], k.shape[-2], scale_of_scores(scale, q)
     check_tiles(n_queries, n_keys, causal, window, tile)
+    mask = allowed_pairs(q, k, v, mask=mask, key_mask=key_mask)
     lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     q, k, v = (np.broadcast_to(a, lead + a.shape[-2:]) for a in (q, k, v))
     tiles = tiles_within_reach(n_queries, n_keys, causal, window, tile)
     attending, attended = True, True
     if mask is not None:
-        mask = np.broadcast_to(check_mask(mask, (*lead, n_queries, n_keys)), (*lead, n_queries, n_keys))
+        mask = np.broadcast_to(mask, (*lead, n_queries, n_keys))
         attending, attended = some_attention(mask, tiles, causal, window)
     q, k, v = np.where(attending, q, 0), np.where(attended, k, 0), np.where(attended, v, 0)
 
     def scores(queries, keys):
         S = q[..., queries, :] @ k[..., keys, :].mT * scale
-        allowed = allowed_in_tile(mask, queries, keys, causal, window)
+        allowed = allowed_in_tile(mask, queries, keys, causal, window, n_keys - n_queries)
         return S if allowed is None else np.where(allowed, S, -np.inf)
 
     m = np.full((*lead, n_queries, 1), -np.inf, q.dtype)
@@ -90,11 +89,11 @@ def tiled_attention(q, k, v, *, mask=None, causal=False, window=None, tile=256):
     return y, Joint(vjp_qkv)
 
 
-def tiled_attention_weights(q, k, *, mask=None, causal=False, window=None):
+def tiled_attention_weights(q, k, *, mask=None, key_mask=None, causal=False, window=None, scale=None):
     """The weights of `tiled_attention`, all at once, for looking at: see `attention_weights`."""
-    near = None if window is None else window_mask(k.shape[-2], window)
+    near = None if window is None else window_mask(k.shape[-2], window)[-q.shape[-2] :]
     mask = near if mask is None else mask if near is None else boolean(mask) & near
-    return attention_weights(q, k, mask=mask, causal=causal)
+    return attention_weights(q, k, mask=mask, key_mask=key_mask, causal=causal, scale=scale)
 
 
 tiled_attention.weights = tiled_attention_weights  # type: ignore[attr-defined]
@@ -106,23 +105,25 @@ tiled_attention.weights = tiled_attention_weights  # type: ignore[attr-defined]
 def tiles_within_reach(n_queries, n_keys, causal, window, tile):
     """For each slice of queries, the slices of keys that one of them may attend to."""
     tiles = []
+    offset = n_keys - n_queries  # query t is at position t + offset
     for start in range(0, n_queries, tile):
         stop = min(start + tile, n_queries)
-        first = 0 if window is None else max(0, start - window + 1)
-        last = n_keys if window is None else min(n_keys, stop - 1 + window)
-        last = stop if causal else last
+        first = 0 if window is None else max(0, start + offset - window + 1)
+        last = n_keys if window is None else min(n_keys, stop + offset - 1 + window)
+        last = stop + offset if causal else last
         tiles.append((slice(start, stop), [slice(at, min(at + tile, last)) for at in range(first, last, tile)]))
     return tiles
 
 
-def allowed_in_tile(mask, queries, keys, causal, window):
+def allowed_in_tile(mask, queries, keys, causal, window, offset):
     """Which pairs of one tile may attend, boolean (..., queries, keys); None where all may."""
     allowed = None if mask is None else mask[..., queries, keys]
-    j, t = np.arange(keys.start, keys.stop), np.arange(queries.start, queries.stop)[:, None]
+    start, stop = queries.start + offset, queries.stop + offset  # as positions among the keys
+    j, t = np.arange(keys.start, keys.stop), np.arange(start, stop)[:, None]
     limits = []
-    if causal and keys.stop - 1 > queries.start:
+    if causal and keys.stop - 1 > start:
         limits.append(j <= t)
-    if window is not None and max(keys.stop - queries.start, queries.stop - keys.start) > window:
+    if window is not None and max(keys.stop - start, stop - keys.start) > window:
         limits.append(np.abs(j - t) < window)
     for limit in limits:
         allowed = limit if allowed is None else allowed & limit
@@ -131,28 +132,19 @@ def allowed_in_tile(mask, queries, keys, causal, window):
 
 def some_attention(mask, tiles, causal, window):
     """Which queries may attend to anything, (..., Tq, 1), and which keys any query may attend to, (..., Tk, 1)."""
+    offset = mask.shape[-1] - mask.shape[-2]
     attending, attended = np.zeros((*mask.shape[:-1], 1), bool), np.zeros((*mask.shape[:-2], mask.shape[-1], 1), bool)
     for queries, all_keys in tiles:
         for keys in all_keys:
-            allowed = allowed_in_tile(mask, queries, keys, causal, window)
+            allowed = allowed_in_tile(mask, queries, keys, causal, window, offset)
             attending[..., queries, :] |= allowed.any(-1)[..., None]
             attended[..., keys, :] |= allowed.any(-2)[..., None]
     return attending, attended
 
 
-def check_mask(mask, scores_shape):
-    """The mask as an array, if it is boolean and broadcasts to the scores."""
-    mask = boolean(mask)
-    try:
-        np.broadcast_to(mask, scores_shape)
-    except ValueError:
-        raise ValueError(f"a mask of shape {mask.shape} does not broadcast to scores of shape {scores_shape}") from None
-    return mask
-
-
 def check_tiles(n_queries, n_keys, causal, window, tile):
     if causal or window is not None:
-        check_same_length("causal=True" if causal else "window", n_queries, n_keys)
+        check_no_more_queries("causal=True" if causal else "window", n_queries, n_keys)
     if window is not None:
         check_count("window", window)  # 1 is the position itself
     check_count("tile", tile)

@@ -181,8 +181,10 @@ def test_bad_attention_is_refused_in_words(rng):
         attn(x, mask=np.ones((4, 5), bool))
     with pytest.raises(TypeError, match=r"a mask is boolean.*float64"):
         attn(x, mask=np.ones((5, 5)))
-    with pytest.raises(ValueError, match="as many queries as keys, not 5 and 6"):
-        attention_with(causal=True)(x, tensor(rng, 2, 6, 8))
+    with pytest.raises(ValueError, match="more queries than keys, as here: 5 and 4"):
+        attention_with(causal=True)(x, tensor(rng, 2, 4, 8))
+    with pytest.raises(ValueError, match=r"key_mask of shape \(5, 2\) .* the shape \(2, 5\)"):
+        attn(x, key_mask=np.ones((5, 2), bool))
     with pytest.raises(ValueError, match=r"in blocks\.0\.attn: attention .* a mask of shape \(4, 5\)"):
         GPT(TINY, rng).blocks[0](x, mask=np.ones((4, 5), bool))
 

@@ -250,14 +250,14 @@ OPS_REFUSE = {
         r"attention of shapes .*: a mask is boolean, True where attention is allowed, not float64",
     ),
     "causal attention over another sequence": (
-        lambda: minigrad.attention(x(3, 4), x(5, 4), x(5, 4), causal=True),
+        lambda: minigrad.attention(x(5, 4), x(3, 4), x(3, 4), causal=True),
         ValueError,
-        r"attention of shapes .*: causal=True needs as many queries as keys, not 3 and 5",
+        r"attention of shapes .*: causal=True takes the queries for the last of the positions.*: 5 and 3",
     ),
     "a window over another sequence": (
-        lambda: minigrad.tiled_attention(x(3, 4), x(5, 4), x(5, 4), window=2),
+        lambda: minigrad.tiled_attention(x(5, 4), x(3, 4), x(3, 4), window=2),
         ValueError,
-        r"tiled_attention of shapes .*: window needs as many queries as keys, not 3 and 5",
+        r"tiled_attention of shapes .*: window takes the queries for the last of the positions.*: 5 and 3",
     ),
     "a window of nothing": (
         lambda: minigrad.tiled_attention(x(3, 4), x(3, 4), x(3, 4), window=0),

@@ -404,7 +404,8 @@ def attention(draw, op):
     n_queries, n_keys, d, d_v = (draw(st.integers(1, 4)) for _ in range(4))
     how = draw(st.sampled_from(["plain", "causal", "mask", "mask and causal"]))
     if "causal" in how:
-        n_keys = n_queries
+        n_keys = n_queries + draw(st.integers(0, 2))  # the queries are the last positions
+    scale = draw(st.sampled_from([None, 0.5, -1.0]))
     drawn = draw(hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=2, max_side=3))
     lead = drawn.result_shape
     sizes = [(n_queries, d), (n_keys, d), (n_keys, d_v)]
@@ -414,16 +415,16 @@ def attention(draw, op):
         mask_lead = draw(st.sampled_from([(), np.broadcast_shapes(*drawn.input_shapes[:2])]))
         mask = draw_mask(draw, (*mask_lead, n_queries, n_keys), -1)
         if "causal" in how:
-            mask = mask | np.eye(n_queries, dtype=bool)  # no query is left with nothing
+            mask = mask | np.eye(n_queries, n_keys, n_keys - n_queries, dtype=bool)  # no query is left with nothing
     allowed = everything if mask is None else mask
     if "causal" in how:
-        allowed = allowed & np.tri(n_queries, dtype=bool)
+        allowed = allowed & np.tri(n_queries, n_keys, n_keys - n_queries, dtype=bool)
 
     def theirs(q, k, v):
         q, k, v = (a.expand(*lead, *size) for a, size in zip((q, k, v), sizes, strict=True))
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=torch.tensor(allowed))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=torch.tensor(allowed), scale=scale)
 
-    return Call(lambda q, k, v: op(q, k, v, mask=mask, causal="causal" in how), theirs, arrays)
+    return Call(lambda q, k, v: op(q, k, v, mask=mask, causal="causal" in how, scale=scale), theirs, arrays)
 
 
 def tiled_attention(draw, op):
