@@ -1,4 +1,4 @@
-"""The staircase: argmax's loss is piecewise constant and its gradient 0; softmax's gradient is the slope of its loss."""
+"""The staircase: argmax's loss is piecewise constant, its gradient 0; softmax's gradient is the slope of its loss."""
 
 import json
 from pathlib import Path
