@@ -89,7 +89,7 @@ class Retrieval(nn.Module):
     def forward(self, query: Any, keys: Any, values: Any, answer: Any) -> tuple[mg.Tensor, np.ndarray]:
         """The loss and, for each question of the batch, whether the answer was right."""
         scores, v, how = self.compare(query, keys), self.value(values), self.row.weights  # (B, N), (B, N, d)
-        if how == "exact":
+        if how in ("exact", "marginal"):
             return self.try_every_choice(scores, v, answer)
         if isinstance(how, str) and how.startswith("reinforce"):
             return self.draw_choices(scores, v, answer)
@@ -104,11 +104,17 @@ class Retrieval(nn.Module):
         return weights
 
     def try_every_choice(self, scores: mg.Tensor, v: mg.Tensor, answer: Any) -> tuple[mg.Tensor, np.ndarray]:
-        """Each choice's loss, weighted by its probability: nothing is drawn, and the output layer works N times."""
+        """Each choice's loss, weighted by its probability: nothing is drawn, and the output layer works N times.
+
+        Or, "marginal", the loss of the mixture of all answers, −ln Σ w p: less than that, by Jensen's inequality.
+        """
         weights, logits = mg.softmax(scores), self.out(v)  # (B, N), (B, N, N_VALUES)
         losses = mg.cross_entropy(logits, np.repeat(answer[:, None], v.shape[1], 1), reduction="none")
         mixture = (weights[:, :, None] * mg.softmax(logits)).sum(axis=1)
-        return (weights * losses).sum(axis=-1).mean(), mixture.numpy().argmax(-1) == answer
+        loss = (weights * losses).sum(axis=-1)
+        if self.row.weights == "marginal":
+            loss = -mg.log(mixture[np.arange(len(answer)), answer])
+        return loss.mean(), mixture.numpy().argmax(-1) == answer
 
     def draw_choices(self, scores: mg.Tensor, v: mg.Tensor, answer: Any) -> tuple[mg.Tensor, np.ndarray]:
         """REINFORCE: draw choices, reward each by minus its loss. Without a baseline, "reinforce without baseline"."""

@@ -7,6 +7,8 @@ On retrieval (see soft_vs_hard.py), each row at its own best learning rate:
     softmax1          a one in softmax's denominator (Miller 2023); also where half the keys asked for are not there
     additive scores   w·tanh(q + k) in place of q·k/√d (Bahdanau et al. 2015): what came before
     linear attention  φ(q)·φ(k) in place of exp(q·k) (Katharopoulos et al. 2020), at more keys than features, too
+    marginal          −ln Σ w p, the loss of the mixture of all answers, beside the expected loss Σ w ℓ of the exact
+                      sum over choices (Deng et al. 2018)
 
 And in a GPT on real text: the weight on position 0 (the attention sink), gates and rotary positions: since_text.py.
 
@@ -35,6 +37,8 @@ ROWS = {
     "softmax1": Retrieve("softmax1"),
     "additive scores": Retrieve(scores="additive"),
     "linear attention": Retrieve("sum_normalize", "φ(q)·φ(k)"),
+    "exact sum over choices": Retrieve("exact"),
+    "marginal likelihood": Retrieve("marginal"),
 }
 ABSENT = ["softmax", "sigmoid, no sum of 1", "softmax1"]
 SIZES, MANY = [8, 32], 64
