@@ -55,7 +55,7 @@ def turn(x: mg.Tensor) -> mg.Tensor:
 
 
 class Attention(nn.Module):
-    """Causal attention with several heads, and whatever a row adds to it; it keeps the weights it gave."""
+    """Causal attention with several heads, and whatever a row adds; it keeps the weights it gave. No masks come here."""
 
     def __init__(self, s: Since, rng: np.random.Generator) -> None:
         self.s, self.given = s, np.empty(0)
@@ -65,7 +65,7 @@ class Attention(nn.Module):
         if s.norm:
             self.norm_q, self.norm_k = nn.LayerNorm(WIDTH // HEADS), nn.LayerNorm(WIDTH // HEADS)
 
-    def forward(self, x: mg.Tensor, *, mask: Any = None) -> mg.Tensor:
+    def forward(self, x: mg.Tensor, **masks: Any) -> mg.Tensor:
         shape = (*x.shape[:-1], HEADS, WIDTH // HEADS)
         q, k, v = (f(x).reshape(shape).swapaxes(-2, -3) for f in (self.query, self.key, self.value))  # (B, heads, T, d)
         if self.s.norm:

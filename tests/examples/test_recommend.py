@@ -172,7 +172,7 @@ def test_its_picture_is_drawn(short_run):
 
 
 def test_items_begin_as_strangers_and_training_brings_those_of_a_genre_together():
-    found = example.train(example.Settings(steps=150), seed=100)["vectors"]
+    found = recommend.train(Settings(steps=150), seed=100)["vectors"]
     assert found["before"]["nearest"] < 15 < 50 < found["after"]["nearest"]
     assert found["after"]["cosine, same genre"] > 0.3 > 0.1 > found["after"]["cosine, other genres"]
     assert found["after"]["score, same genre"] > found["after"]["score, other genres"] + 0.5
