@@ -4,6 +4,7 @@ python examples/record.py                     all of them, one after the other
 python examples/record.py digits cartpole     these
 python examples/record.py --words             no runs: the recorded figures are put into words again, and on the page
 python examples/record.py --article           no runs: article.md is written from the recorded figures
+python examples/record.py --readme            no runs: so are the tables in the project's README.md
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import article
+import readme_tables
 from story import write_text
 
 HERE = Path(__file__).parent
@@ -109,9 +111,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(NAMES)}")
     parser.add_argument("--words", action="store_true", help="no runs: only words and page, from what is recorded")
     parser.add_argument("--article", action="store_true", help="no runs: only article.md, from what is recorded")
+    parser.add_argument("--readme", action="store_true", help="no runs: only README.md's tables, from what is recorded")
     args = parser.parse_args(argv)
     if args.article:
         write_text(HERE / "article.md", article.page())
+    if args.readme:
+        write_text(readme_tables.README, readme_tables.updated(readme_tables.README.read_text(encoding="utf-8")))
+    if args.article or args.readme:
         return
     unknown = set(args.names) - set(NAMES)
     if unknown:

@@ -120,7 +120,7 @@ def draw(results: dict[str, Any], found: Any, text: Any) -> None:
     found.set_yticks(range(len(names)), reversed(names))
     found.set(xlim=(0, 103), xlabel="accuracy, %: median and range")
     found.set_title("16 features cannot tell 64 keys apart without an exponential")
-    found.legend(loc="lower left")
+    found.legend(loc="center left")
     since_text.draw(results["text"], text)
 
 

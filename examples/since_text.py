@@ -55,7 +55,7 @@ def turn(x: mg.Tensor) -> mg.Tensor:
 
 
 class Attention(nn.Module):
-    """Causal attention with several heads, and whatever a row adds; it keeps the weights it gave. No masks come here."""
+    """Causal attention with several heads, and what a row adds; it keeps the weights it gave. No other mask comes."""
 
     def __init__(self, s: Since, rng: np.random.Generator) -> None:
         self.s, self.given = s, np.empty(0)
