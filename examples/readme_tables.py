@@ -38,7 +38,7 @@ def block(records: Records | None = None) -> str:
             f"{source['count table']:.2f} bits. The text is {source['name']} ({source['characters']:,} characters).",
             "",
             "<details>",
-            "<summary>Every row: other estimators and normalizers, controls, among 8 and among 32, and on text</summary>",
+            "<summary>Every row: more estimators and normalizers, controls, among 8 and among 32, on text</summary>",
             "",
             *every_row(r),
             "",
@@ -51,10 +51,8 @@ def block(records: Records | None = None) -> str:
 
 def story(r: Any) -> list[str]:
     rows, text = r["retrieval"]["32"], r["text"]
-    lines = [
-        "| weights | one key among 32: accuracy % | read with argmax % | drift of the router | text: bits per character |",
-        "|---|---|---|---|---|",
-    ]
+    heads = ["weights", "one key among 32: accuracy %", "read with argmax %", "drift of the router", "text: bits"]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|---|---|---|"]
     for name, twin in STORY.items():
         bits = spread_of(text[twin], "bits", "{:.2f}") if twin else ""
         hard = "" if name == "control: uniform" else spread_of(rows[name], "read_hard")

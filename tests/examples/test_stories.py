@@ -163,7 +163,7 @@ def test_recorded_argmax_never_moves_its_tables_and_freezing_them_gives_the_very
 def test_recorded_softmax_and_estimators_learn_what_argmax_does_not(n):
     accuracy = medians(recorded("soft_vs_hard")["retrieval"][n])
     assert accuracy["softmax"] > 99.9
-    for name in ("straight-through", "Gumbel straight-through", "REINFORCE, moving baseline"):
+    for name in ("straight-through", "Gumbel straight-through", "REINFORCE, 4 draws"):
         assert accuracy[name] > 90
     assert accuracy["hardmax (argmax)"] < accuracy["control: uniform"] < 33
 
@@ -171,9 +171,10 @@ def test_recorded_softmax_and_estimators_learn_what_argmax_does_not(n):
 def test_recorded_on_text_hardmax_learns_around_its_attention_and_least_of_all():
     results = recorded("soft_vs_hard")
     bits = {name: statistics.median(run["bits"] for run in runs) for name, runs in results["text"].items()}
-    assert all(run["drift"] == 0 for run in results["text"]["hardmax"])
-    assert min(bits, key=bits.get) == "softmax" and max(bits, key=bits.get) == "hardmax"
-    assert bits["hardmax"] < results["source"]["bigram"]
+    assert all(run["drift"] == 0 for run in results["text"]["hardmax (argmax)"])
+    assert max(bits, key=bits.get) == "hardmax (argmax)" and bits["softmax"] < min(bits.values()) + 0.03
+    assert bits["straight-through"] < bits["control: softmax, frozen queries and keys"] < bits["hardmax (argmax)"]
+    assert bits["hardmax (argmax)"] < results["source"]["count table"]
 
 
 def test_recorded_the_tours_gradient_is_exactly_zero_through_three_normalizers():
