@@ -17,6 +17,7 @@ from typing import Any
 import story
 
 RATES, SEEDS = [0.005, 0.01, 0.02, 0.05, 0.1], [1000, 1001]
+SAME = {"control: hardmax, frozen tables": "hardmax (argmax)"}  # the same runs to the last bit, so the same rate
 RECORD = Path(__file__).parent / "results" / "learning_rates.json"
 
 
@@ -28,7 +29,8 @@ def recorded() -> dict[str, Any]:
 def tuned(group: str, rows: Mapping[str, Any]) -> dict[str, Any]:
     """The rows, each with the learning rate that was chosen for it; its own where none was."""
     chosen = recorded().get(group, {})
-    return {name: replace(row, lr=chosen[name]["lr"]) if name in chosen else row for name, row in rows.items()}
+    rates = {name: chosen[SAME.get(name, name)]["lr"] for name in rows if SAME.get(name, name) in chosen}
+    return {name: replace(row, lr=rates[name]) if name in rates else row for name, row in rows.items()}
 
 
 def tune(
@@ -40,7 +42,7 @@ def tune(
 ) -> None:
     """For every row that has no rate yet: all rates on the first seed, the best two on the others; record the best."""
     for name, row in rows.items():
-        if name in recorded().get(group, {}):
+        if name in SAME or name in recorded().get(group, {}):
             continue
         tried: dict[float, list[tuple[float, float]]] = {lr: [] for lr in rates}
         for seeds, finalists in ((SEEDS[:1], len(rates)), (SEEDS[1:], 2)):

@@ -1,6 +1,6 @@
 """Why attention is soft: the same models with softmax, with argmax, and with everything in between.
 
-Argmax's loss is a staircase, softmax's a slope: staircase.py draws both in a second. Here is what that does to training.
+Argmax's loss is a staircase, softmax's a slope: staircase.py draws both in a second. This is what it does to training.
 You will see two experiments. What changes from row to row is the normalizer, which turns scores into weights, or how a
 hard choice is trained; in some rows also how large the query and key tables are at the start.
 

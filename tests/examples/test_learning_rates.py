@@ -37,6 +37,12 @@ def test_a_row_that_has_a_rate_is_not_tuned_again_and_one_without_keeps_its_own(
     assert [row.lr for row in rows.values()] == [0.1, 0.3]
 
 
+def test_hardmax_and_its_frozen_control_share_a_rate(record):
+    record.write_text(json.dumps({"task": {"hardmax (argmax)": {"lr": 0.005, "tried": {}}}}))
+    rows = learning_rates.tuned("task", {name: soft_vs_hard.RETRIEVAL[name] for name in soft_vs_hard.RETRIEVAL})
+    assert rows["control: hardmax, frozen tables"].lr == rows["hardmax (argmax)"].lr == 0.005
+
+
 def test_of_rates_equally_good_at_the_end_the_sooner_wins():
     runs = [{"accuracy": 100.0, "curve": curve} for curve in ([20, 100], [60, 100])]
     assert learning_rates.merit(runs[0]) < learning_rates.merit(runs[1])
