@@ -123,10 +123,6 @@ def level(axis: Any, y: float, dashes: str, label: str | None = None) -> tuple[f
     return y, color
 
 
-def legend_below(axis: Any) -> None:
-    axis.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-
-
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Write under a temporary name, then rename: the file is complete, or it is not there."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
