@@ -98,7 +98,7 @@ def train(setting: tuple[str, Since], seed: int) -> dict[str, float]:
         loss = mg.cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
-        optimizer.lr = optim.cosine_schedule(step, lr=s.lr, warmup=20, steps=s.steps)
+        optimizer.lr = optim.cosine_schedule(step, lr=s.lr, warmup=min(20, s.steps // 4), steps=s.steps)
         optimizer.step()
     return judge(model, validation)
 
