@@ -31,6 +31,7 @@ class Since:
     norm: bool = False
     rotary: bool = False
     steps: int = 500
+    test_batches: int = 40
     lr: float = 3e-3
 
 
@@ -100,15 +101,15 @@ def train(setting: tuple[str, Since], seed: int) -> dict[str, float]:
         loss.backward()
         optimizer.lr = optim.cosine_schedule(step, lr=s.lr, warmup=min(20, s.steps // 4), steps=s.steps)
         optimizer.step()
-    return judge(model, validation)
+    return judge(model, validation, s.test_batches)
 
 
 @mg.no_grad()
-def judge(model: nn.GPT, validation: np.ndarray) -> dict[str, float]:
+def judge(model: nn.GPT, validation: np.ndarray, test_batches: int) -> dict[str, float]:
     """Bits per character, and the share of the weights of late positions that position 0 gets: all heads, and most."""
     losses, shares = [], []
     batches = text.batches(validation, BLOCK, 16, np.random.default_rng(0))
-    for _ in range(40):
+    for _ in range(test_batches):
         x, y = next(batches)
         losses.append(mg.cross_entropy(model(x), y).item())
         given = np.stack([block.attn.given for block in model.blocks])  # (blocks, B, heads, T, T)
@@ -126,7 +127,8 @@ def run(args: Any) -> dict[str, Any]:
     """Train every row on a few seeds: {"rows": {name: runs}, "equal share": of position 0, in percent}."""
     steps = args.steps or (40 if args.quick else Since.steps)
     names = ["softmax", "softmax1", "gated"] if args.quick else list(ROWS)
-    rows = {name: (name, replace(ROWS[name], steps=steps)) for name in names}
+    batches = 6 if args.quick else Since.test_batches
+    rows = {name: (name, replace(ROWS[name], steps=steps, test_batches=batches)) for name in names}
     runs = story.compare(train, rows, args, "since, on text")
     return {"rows": runs, "equal share": 100 * float(np.mean(1 / np.arange(LATE + 1, BLOCK + 1)))}
 
