@@ -17,6 +17,8 @@ seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import math
 import statistics
 import time
@@ -29,9 +31,9 @@ import amplification_tasks as tasks
 import learning_rates
 import minigrad as mg
 import pictures
-import story
 
 SCORES, STRETCH, LENGTHS = np.array([4.0, 2.0, 1.0]), np.logspace(-2, 1, 121), [64, 256, 1024, 4096, 16384]
+CASES = {"c = 1": SCORES, "c = 0.1": SCORES / 10, "plus 10": SCORES + 10}
 RULES: dict[str, Callable[..., mg.Tensor]] = {
     "softmax": mg.softmax,
     "simple normalization": mg.sum_normalize,
@@ -46,16 +48,21 @@ def numbers() -> dict[str, Any]:
     """Softmax and simple normalization of the same scores, stretched and moved; and where softmax begins to sharpen."""
     simple = mg.sum_normalize(SCORES).data
     sharpens = STRETCH[np.argmax(mg.softmax(STRETCH[:, None] * SCORES).data[:, 0] > simple[0])]
-    print("1. The weight of the largest of c · (4, 2, 1): by softmax it depends on c, by simple normalization never.")
     found: dict[str, Any] = {"sharpens from": float(sharpens)}
-    for name, scores in {"c = 1": SCORES, "c = 0.1": SCORES / 10, "plus 10": SCORES + 10}.items():
-        soft, ratio = mg.softmax(scores).data, mg.sum_normalize(scores).data
-        print(f"   {name:<8} scores {show(scores, 1)}   softmax {show(soft)}   simple normalization {show(ratio)}")
-        found[name] = {"softmax": soft.tolist(), "simple normalization": ratio.tolist()}
+    for name, scores in CASES.items():
+        found[name] = {rule: RULES[rule](scores).data.tolist() for rule in ("softmax", "simple normalization")}
     found["sigmoid below 0"] = mg.sigmoid_normalize(SCORES - 10).data.tolist()
-    print(f"   Softmax is the sharper of the two from c = {sharpens:.2f} on, and the flatter one below.")
-    print(f"   A normalized sigmoid of (4, 2, 1) − 10 is {show(found['sigmoid below 0'], 4)}: almost softmax.")
     return found
+
+
+def report_numbers(found: dict[str, Any]) -> None:
+    lines = [[f"{name}: {show(scores, 1)}", *map(show, found[name].values())] for name, scores in CASES.items()]
+    story.table("The same scores, stretched and moved", ["scores", *found["c = 1"]], lines)
+    story.say(
+        f"(By softmax the weight of the largest of c · (4, 2, 1) depends on c, by simple normalization never. Softmax "
+        f"is the sharper of the two from c = {found['sharpens from']:.2f} on, and the flatter one below. A normalized "
+        f"sigmoid of (4, 2, 1) − 10 is {show(found['sigmoid below 0'], 4)}: almost softmax.)"
+    )
 
 
 def show(numbers: Any, digits: int = 2) -> str:
@@ -121,33 +128,36 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     results: dict[str, Any] = {"numbers": numbers(), "milliseconds": timed(5 if args.quick else 31)}
     results |= {"properties": properties(), "error of draws": drawn_by_argmax()}
     results["trained"] = tasks.run(args)
-    tasks.report(results["trained"], args.seeds)
-    report(results)
-    draw(results, args.out / "amplification.png")
-    return story.finish(args, results, in_words(results))
+    return story.finish("amplification", args, results, in_words, report, draw)
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     rows, few = results["trained"]["retrieval among 8"], results["trained"]["majority of three"]
     simple, square = (story.median(rows[name], "accuracy") for name in ("simple normalization", "x² + 0.001"))
     soft, hard = (story.median(few[name], "accuracy") for name in ("softmax", "straight-through"))
+    ratio = results["numbers"]["c = 1"]["simple normalization"][0]
     largest = [results["numbers"][c]["softmax"][0] for c in ("c = 1", "c = 0.1")]
     return [
-        f"Softmax sharpens 4 2 1 (largest weight {largest[0]:.2f}; simple normalization 0.57) and flattens 0.4 0.2 0.1 "
-        f"({largest[1]:.2f}; 0.57); among 8 keys simple normalization reaches {simple:.1f} %, of x² + 0.001 "
-        f"{square:.1f} %; a majority of three {soft:.1f} % by softmax, {hard:.1f} % by a hard choice."
+        f"Softmax sharpens 4 2 1 ({largest[0]:.2f} for the 4) and flattens 0.4 0.2 0.1 ({largest[1]:.2f}).",
+        f"Dividing by the sum gives {ratio:.2f} both times. Among 8 keys this reaches {simple:.1f} %, and dividing "
+        f"x² + 0.001 by its sum {square:.1f} %: it was not for want of an exponential. Softmax answers {soft:.1f} % of "
+        f"the majorities of three, a hard choice {hard:.1f} %.",
     ]
 
 
 def report(results: dict[str, Any]) -> None:
+    report_numbers(results["numbers"])
+    tasks.report(results["trained"])
     soft, hard = results["milliseconds"].values()
     lines = [[f"{n:,}", f"{a:.3g}", f"{b:.3g}", f"{b / a:.2f}"] for n, a, b in zip(LENGTHS, soft, hard, strict=True)]
     story.table("One read for 16 queries, ms", ["keys", "softmax, mean", "argmax, gather", "ratio"], lines)
     found = results["properties"]
     lines = [[name, *(f"{figure:.3g}" for figure in row.values())] for name, row in found.items()]
     story.table("What softmax has, and what the others have of it", ["", *next(iter(found.values()))], lines)
-    print(f"(Softmax's weights are how often each of {show(SCORES, 0)} plus Gumbel noise is the largest: to within")
-    print(f"{results['error of draws']:.4f} over 200,000 draws.)")
+    story.say(
+        f"(Softmax's weights are how often each of {show(SCORES, 0)} plus Gumbel noise is the largest: to within "
+        f"{results['error of draws']:.4f} over 200,000 draws.)"
+    )
 
 
 @pictures.picture(1, 2, size=(12, 4.6), dark=True, width_ratios=[1, 1.1])
@@ -177,4 +187,4 @@ def draw(results: dict[str, Any], numbers: Any, trained: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

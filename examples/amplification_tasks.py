@@ -101,7 +101,8 @@ def run(args: Any) -> dict[str, Any]:
     return found
 
 
-def report(trained: dict[str, Any], seeds: int) -> None:
+def report(trained: dict[str, Any]) -> None:
+    seeds = len(trained["permuted"])
     for group, rows in trained.items():
         if group == "permuted":
             continue

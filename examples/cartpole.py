@@ -24,6 +24,8 @@ Gymnasium's CartPole-v1 (Barto, Sutton, Anderson 1983). Takes about 1 minute on 
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +34,6 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-import story
 from minigrad import nn, optim
 
 SOLVED = 475  # the mean return that Gymnasium asks for
@@ -134,31 +135,33 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     updates = args.steps or (50 if args.quick else Settings.updates)
     rows = {name: replace(s, updates=updates) for name, s in ROWS.items()}
     results = {"updates": updates, "games": Settings.games, "rows": story.compare(train, rows, args, "cartpole")}
-    title = f"Mean return of 100 fresh games, 500 at most: median (range) of {args.seeds} seeds, {updates} updates"
+    return story.finish("cartpole", args, results, in_words, report, draw)
+
+
+def report(results: dict[str, Any]) -> None:
+    seeds, updates = len(results["rows"]["softmax"]), results["updates"]
+    title = f"Mean return of 100 fresh games, 500 at most: median (range) of {seeds} seeds, {updates} updates"
     head = ["weights", "drawn", "greedy", "greedy, untrained", "largest gradient", "drift of parameters"]
     lines = []
     for name, runs in results["rows"].items():
         returns = [story.spread_of(runs, key) for key in ("sampled", "greedy", "untrained")]
         lines.append([name, *returns, *(story.spread_of(runs, key, "{:.2g}") for key in ("gradient", "drift"))])
     story.table(title, head, lines)
-    draw(results, args.out / "cartpole.png")
-    return story.finish(args, results, in_words(results))
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     soft, hard = results["rows"]["softmax"], results["rows"]["argmax"]
     solved = sum(run["sampled"] >= SOLVED for run in soft)
     return [
-        f"A softmax policy reaches a mean return of {story.median(soft, 'sampled'):.1f} of 500 over 100 fresh games "
-        f"(at least {SOLVED} in {solved} of {len(soft)} seeds); argmax, whose largest gradient is "
-        f"{max(run['gradient'] for run in hard):.2g}, has {story.spread_of(hard, 'sampled')}."
+        f"Softmax solves CartPole in {solved} of {len(soft)} seeds; argmax's largest gradient is "
+        f"{max(run['gradient'] for run in hard):.2g}.",
+        f"Mean return of 100 fresh games, 500 at most: softmax {story.spread_of(soft, 'sampled')}, argmax "
+        f"{story.spread_of(hard, 'sampled')}. Solved means at least {SOLVED}.",
     ]
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
     plt = story.pyplot()
-    if plt is None:
-        return
     figure, (learning, fresh) = plt.subplots(1, 2, figsize=(12, 4.5), width_ratios=[1.3, 1])
     colors = ("#1f6fb4", "#8f63b8", "#c0392b", "#2e9d8f", "#6b7683")
     for y, (runs, color) in enumerate(zip(results["rows"].values(), colors, strict=True)):
@@ -180,4 +183,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -21,11 +21,14 @@ things set OPENBLAS_NUM_THREADS=1 first: threads that wait for each other made -
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import hashlib
 import itertools
 import math
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,6 @@ import numpy as np
 import char_gpt_command as command
 import minigrad as mg
 import pictures
-import story
 from minigrad import nn, optim, text
 
 
@@ -101,37 +103,52 @@ class Run:
         self.training_loss.append(loss.item())
         self.done += 1
 
+    def due(self) -> bool:
+        """Is it time for a validation that has not been made?"""
+        time_has_come = self.done % self.settings.evaluate_every == 0 or self.done == self.settings.steps
+        return time_has_come and self.done not in dict(self.validation_loss)
+
+    def finished(self) -> bool:
+        return self.done == self.settings.steps and not self.due()
+
     @mg.no_grad()
-    def validate(self) -> None:
+    def validate(self, stopped: Callable[[], bool]) -> None:
         """Note the loss on blocks of the validation text. Their generator is always new, so they are the same ones."""
         s = self.settings
         batches = text.batches(self.validation, s.block_size, s.batch, np.random.default_rng(0))
         self.model.eval()
-        losses = [mg.cross_entropy(self.model(x), y).item() for x, y in itertools.islice(batches, s.evaluate_batches)]
+        losses = []
+        for x, y in itertools.islice(batches, s.evaluate_batches):
+            if stopped():
+                break
+            losses.append(mg.cross_entropy(self.model(x), y).item())
         self.model.train()
-        self.validation_loss.append((self.done, statistics.fmean(losses)))
+        if len(losses) == s.evaluate_batches:
+            self.validation_loss.append((self.done, statistics.fmean(losses)))
 
 
 def train(run: Run, path: Path) -> float:
     """Make the steps that are left, or those until Ctrl-C. Returns the tokens per second, validation not counted."""
     s, first, seconds, rate = run.settings, run.done, 0.0, 0.0
     progress = story.Progress("training", s.steps, run.done)
-    if run.done == 0:
-        run.validate()
     with command.ctrl_c() as pressed:
-        while run.done < s.steps and not pressed():
+        while not pressed() and not run.finished():
+            if run.due():
+                run.validate(pressed)
+                if run.done and not pressed():
+                    command.save(run, path)
+                    training = statistics.fmean(run.training_loss[-s.evaluate_every :])
+                    validation = run.validation_loss[-1][1]
+                    progress.print(
+                        f"step {run.done:5}   loss in training {training:.3f}, in validation {validation:.3f}"
+                    )
+                continue
             started = time.perf_counter()
             run.step()
             seconds += time.perf_counter() - started
             rate = s.batch * s.block_size * (run.done - first) / seconds
             progress.step(f"loss {statistics.fmean(run.training_loss[-20:]):.3f}", f"{rate:,.0f} tokens/s")
-            if run.done % s.evaluate_every == 0 or run.done == s.steps:
-                run.validate()
-                command.save(run, path)
-                training = statistics.fmean(run.training_loss[-s.evaluate_every :])
-                validation = run.validation_loss[-1][1]
-                progress.print(f"step {run.done:5}   loss in training {training:.3f}, in validation {validation:.3f}")
-        if run.done < s.steps:
+        if pressed():
             command.save(run, path)
     return rate
 
@@ -148,7 +165,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         parser.error(str(error))
 
     s, n = run.settings, sum(p.size for p in run.model.parameters())
-    print(
+    story.say(
         f"{run.text_file or 'the help of this Python'}: {len(run.source):,} characters, {len(run.vocabulary)} "
         f"different. {n:,} parameters, steps {run.done} to {s.steps}"
     )
@@ -156,26 +173,29 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         rate = train(run, path)
     except FloatingPointError as error:
         parser.exit(1, f"\ntraining diverged at step {run.done + 1}: {error}. Try a smaller --lr\n")
-    if run.done < s.steps:
+    if not run.finished():
         command.stop(run, args)
     written = command.write(run.model, run.vocabulary, args, args.length, s.seed)
-    print(f"\n{'-' * 20} a sample, temperature {args.temperature} {'-' * 20}\n{written}\n{'-' * 62}\n")
-    print(f"checkpoint: {path}")
     entropies = {"unigram": text.unigram_entropy(run.source), "bigram": text.bigram_entropy(run.source)}
     results = {
         "settings": asdict(s), "text": run.text_file, "characters": len(run.source), "sha256": run.sha256,
         "parameters": n, "entropies": entropies, "training_loss": run.training_loss,
         "validation_loss": run.validation_loss, "tokens_per_second": rate, "sample": written,
     }  # fmt: skip
-    draw(results, path.with_suffix(".png"))
-    return story.finish(args, results, in_words(results))
+
+    def report(results: dict[str, Any]) -> None:
+        print(f"\n{'-' * 20} a sample, temperature {args.temperature} {'-' * 20}\n{written}\n{'-' * 62}")
+        print(f"checkpoint: {path}")
+
+    return story.finish("char_gpt", args, results, in_words, report, draw)
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     loss = results["validation_loss"][-1][1]
     return [
-        f"Validation loss {loss:.3f} nats, {loss / math.log(2):.2f} bits per character; the best guess from the last "
-        f"character alone costs {results['entropies']['bigram']:.2f} (the bigram entropy)."
+        f"Validation loss {loss:.3f} nats, {loss / math.log(2):.2f} bits per character.",
+        f"The best guess from the last character alone costs {results['entropies']['bigram']:.2f} bits (the bigram "
+        f"entropy).",
     ]
 
 
@@ -192,4 +212,4 @@ def draw(results: dict[str, Any], axis: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

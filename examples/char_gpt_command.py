@@ -68,7 +68,7 @@ def begin(args: Any, make_run: Callable[[Any, str | None], Any], settings: Any, 
     else:
         run = make_run(settings(**((quick if args.quick else {}) | given)), args.text)
         if path.exists():
-            print(f"{path} is there already and will be replaced; --resume would go on from it")
+            story.say(f"{path} is there already and will be replaced; --resume would go on from it")
     write(
         run.model, run.vocabulary, args, min(args.length, 1), seed=0
     )  # a bad prompt is refused now, not after training
@@ -130,13 +130,13 @@ def ctrl_c() -> Iterator[Callable[[], bool]]:
     """
     times = 0
 
-    def note(*_: Any) -> None:
+    def note(*signal_and_frame: Any) -> None:
         nonlocal times
         times += 1
         if times > 1:
-            raise KeyboardInterrupt
+            before(*signal_and_frame)
 
-    before = signal.signal(signal.SIGINT, note)
+    before: Any = signal.signal(signal.SIGINT, note)
     try:
         yield lambda: times > 0
     finally:
@@ -147,7 +147,7 @@ def stop(run: Any, args: Any) -> None:
     """Exit after Ctrl-C, with the command that goes on."""
     python, out = Path(sys.executable).name or "python", str(args.out.resolve())
     command = [python, sys.argv[0], "--resume", *(["--quick"] if args.quick else []), "--out", out]
-    print(f"\nstopped after step {run.done} of {run.settings.steps}; saved. To go on:\n    {shlex.join(command)}")
+    print(f"stopped after step {run.done} of {run.settings.steps}, and saved. Go on with: {shlex.join(command)}")
     raise SystemExit(130)
 
 

@@ -6,6 +6,8 @@ the broken layer, the repair, and what it says of the repaired one. Takes about 
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +15,6 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-import story
 from minigrad.debug.diagnose import Explanation, explain_grad, first_bad_value
 
 rng = np.random.default_rng(0)
@@ -63,25 +64,33 @@ ACCIDENTS: list[tuple[str, Callable[[], mg.Tensor], str, Callable[[], mg.Tensor]
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = story.parse(story.flags(__doc__, seeds=0), argv)
     results: dict[str, Any] = {}
-    for i, (accident, broken, repair, repaired) in enumerate(ACCIDENTS, 1):
+    for accident, broken, _, repaired in ACCIDENTS:
         before, after = explain_grad(broken, W_Q), explain_grad(repaired, W_Q)
-        print(f"{i}. {accident}\n   {before}\n   Repaired ({repair}):\n   {after}\n")
         results[accident] = {"before": _told(before), "after": _told(after)}
-
-    print("The last one again, inside first_bad_value(), which stops the program at the first nan:")
     try:
         with first_bad_value():
             loss(softmax_by_hand)
     except FloatingPointError as error:
-        print(f"   FloatingPointError: {error}")
         results["first_bad_value"] = str(error)
-    return story.finish(args, results, in_words(results))
+    return story.finish("diagnose_gradients", args, results, in_words, report)
+
+
+def report(results: dict[str, Any]) -> None:
+    for i, (accident, _, repair, _) in enumerate(ACCIDENTS, 1):
+        before, after = (results[accident][when]["text"].replace("\n", "\n   ") for when in ("before", "after"))
+        story.say(f"\n{i}. {accident}\n   {before}\n   Repaired ({repair}):\n   {after}")
+    story.say("\nThe last one again, inside first_bad_value(), which stops the program at the first nan:")
+    story.say(f"   FloatingPointError: {results['first_bad_value']}")
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
-    told = [f"{accident.split(':')[0]}: {results[accident]['before']['verdict']}" for accident, *_ in ACCIDENTS]
-    repaired = {results[accident]["after"]["verdict"] for accident, *_ in ACCIDENTS}
-    return [f"explain_grad says of each accident: {'; '.join(told)}; and after each repair: {', '.join(repaired)}."]
+    told = {accident.split(":")[0]: results[accident] for accident, *_ in ACCIDENTS}
+    before, after = ([each[when]["verdict"] for each in told.values()] for when in ("before", "after"))
+    found, healthy = len(told) - before.count("healthy"), after.count("healthy")
+    return [
+        f"explain_grad finds {found} of {len(told)} accidents; after the repairs {healthy} are healthy.",
+        f"It says: {'; '.join(f'{name}: {verdict}' for name, verdict in zip(told, before, strict=True))}.",
+    ]
 
 
 def _told(explanation: Explanation) -> dict[str, str]:
@@ -89,4 +98,4 @@ def _told(explanation: Explanation) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

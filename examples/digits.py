@@ -17,6 +17,8 @@ Takes about 1.5 minutes on two cores; --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +27,6 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-import story
 from minigrad import nn, optim
 
 
@@ -124,30 +125,30 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         parser.error("the digits come with scikit-learn: pip install scikit-learn, or 'minigrad[examples]'")
     steps = args.steps or (300 if args.quick else Settings.steps)
     rows = story.compare(train, {name: replace(s, steps=steps) for name, s in ROWS.items()}, args, "digits")
+    return story.finish("digits", args, {"steps": steps, "rows": rows}, in_words, report, draw)
+
+
+def report(results: dict[str, Any]) -> None:
     lines = []
-    for name, runs in rows.items():
+    for name, runs in results["rows"].items():
         drift = story.spread_of(runs, "drift", "{:.2g}") if "drift" in runs[0] else ""
         lines.append([name, story.spread_of(runs, "accuracy"), drift])
     lines.append(["(computed) guessing one of ten", "10.0", ""])
-    title = f"500 digits not learned from: median (range) of {args.seeds} seeds, {steps} steps"
+    title = f"500 digits not learned from: median (range) of {len(runs)} seeds, {results['steps']} steps"
     story.table(title, ["", "read right, %", "drift of query and key weights"], lines)
-    draw(rows, args.out / "digits.png")
-    results: dict[str, Any] = {"steps": steps, "rows": rows}
-    return story.finish(args, results, in_words(results))
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     read = {name: f"{story.median(runs, 'accuracy'):.1f} %" for name, runs in results["rows"].items()}
     return [
-        f"Softmax attention over patches reads {read['softmax']} of 500 unseen digits right; the same weight for all "
-        f"reads {read['same weight for all']}, argmax {read['argmax']}, an MLP on all pixels {read['MLP on pixels']}."
+        f"Softmax attention over patches reads {read['softmax']} of 500 unseen digits right.",
+        f"The same weight for all patches reads {read['same weight for all']}, argmax {read['argmax']}, an MLP on all "
+        f"pixels {read['MLP on pixels']}.",
     ]
 
 
-def draw(rows: dict[str, Any], path: Path) -> None:
-    plt = story.pyplot()
-    if plt is None:
-        return
+def draw(results: dict[str, Any], path: Path) -> None:
+    plt, rows = story.pyplot(), results["rows"]
     figure = plt.figure(figsize=(12, 4.6))
     left, right = figure.subfigures(1, 2, width_ratios=[1, 1.25])
     dots, shown = left.subplots(), rows["softmax"][0]["shown"]
@@ -171,4 +172,4 @@ def draw(rows: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -7,6 +7,8 @@ gradient arrives. The files open in any browser. Takes about 2 seconds. The layo
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,6 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-import story
 from minigrad import nn, viz
 from minigrad.tensors.modes import in_scope
 from minigrad.viz import layout
@@ -107,26 +108,30 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     tape, loss = block()
     with layout.reproducible():
         for name, picture in pictures().items():
-            picture.save(args.out / f"{name}.dot")
-            written.append(picture.save(args.out / f"{name}.svg"))
-        page = viz.page(tape, args.out / "walk.html", tokens=WORDS, title="A transformer block, step by step")
-        written.append(page)
-    print(viz.tree(loss, depth=1, tape=tape), "\n")
-    for path in written:
-        print(f"{path.stat().st_size / 1000:6.1f} kB  {path}")
-    results = {"files": {path.name: path.stat().st_size for path in written}}
-    return story.finish(args, results, in_words(results))
+            picture.save(story.place(args, f"{name}.dot"))
+            written.append(picture.save(story.place(args, f"{name}.svg")))
+        page = story.place(args, "walk.html")
+        written.append(viz.page(tape, page, tokens=WORDS, title="A transformer block, step by step"))
+
+    def report(results: dict[str, Any]) -> None:
+        story.say(f"\n{viz.tree(loss, depth=1, tape=tape)}\n")
+        for path in written:
+            print(f"{path.stat().st_size / 1000:6.1f} kB  {path}")
+
+    results = {"files": {path.name.replace("_quick", ""): path.stat().st_size for path in written}}
+    return story.finish("draw_graph", args, results, in_words, report)
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     files = results["files"]
     if "walk.html" not in files:
-        return [f"{len(files)} graphs as .dot files, because nothing is installed that can lay them out."]
+        return [f"{len(files)} graphs as .dot files.", "Nothing is installed that can lay them out."]
     page = files["walk.html"] / 1000
     return [
-        f"{len(files) - 1} graphs, from one neuron to a GPT of 6 layers, and the step page, one file of {page:.0f} kB."
+        f"{len(files) - 1} graphs, from one neuron to a GPT of 6 layers; and the step page.",
+        f"The step page is one file of {page:.0f} kB.",
     ]
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

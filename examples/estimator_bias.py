@@ -27,6 +27,8 @@ Takes about 1.5 minutes on two cores; --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -36,7 +38,6 @@ import numpy as np
 
 import minigrad as mg
 import pictures
-import story
 
 SIZES, TABLES, TAUS = [4, 8, 16, 32, 64, 128], [8, 32], [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
 PLAIN, BASELINE, DRAWN = "REINFORCE, no baseline", "REINFORCE, baseline p·ℓ", "straight-through, drawn choice"
@@ -135,9 +136,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     samples = args.steps or (20_000 if args.quick else 200_000)
     rows = {str(n): Choice(n, samples) for n in SIZES}
     results = {"samples": samples, "problems": story.compare(measure, rows, args, "problems")}
-    report(results)
-    draw(results, args.out / "estimator_bias.png")
-    return story.finish(args, results, in_words(results))
+    return story.finish("estimator_bias", args, results, in_words, report, draw)
 
 
 def figures(results: dict[str, Any], n: int, name: str, key: str) -> list[float]:
@@ -147,13 +146,16 @@ def figures(results: dict[str, Any], n: int, name: str, key: str) -> list[float]
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
-    def both(name: str) -> str:
-        bias, deviation = (statistics.median(figures(results, 32, name, key)) for key in ("bias", "deviation"))
-        return f"{bias:.2g} and {deviation:.2g}"
+    def of_each(key: str) -> str:
+        rows = {"REINFORCE": BASELINE, "straight-through": ARGMAX, "Gumbel": f"{HARD}, τ = 1"}
+        return ", ".join(
+            f"{name} {statistics.median(figures(results, 32, row, key)):.2g}" for name, row in rows.items()
+        )
 
     return [
-        f"Bias and deviation among 32 choices, in units of the gradient's size: REINFORCE with baseline "
-        f"{both(BASELINE)}; straight-through {both(ARGMAX)}; Gumbel straight-through (τ = 1) {both(HARD + ', τ = 1')}."
+        f"Bias among 32 choices: {of_each('bias')}.",
+        f"Deviation of one draw: {of_each('deviation')}. Both in units of the gradient's size. "
+        f"REINFORCE has its baseline, Gumbel is straight-through at τ = 1.",
     ]
 
 
@@ -202,4 +204,4 @@ def draw(results: dict[str, Any], bars: Any, by_tau: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -21,6 +21,8 @@ Takes about 2 minutes; --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import statistics
 import time
 import tracemalloc
@@ -31,7 +33,6 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-import story
 from minigrad import nn, optim
 
 LENGTHS = [128, 256, 512, 1024, 2048, 4096, 8192]
@@ -146,9 +147,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "cost": {str(n): [next(found) for _ in range(args.seeds)] for n in lengths},
         "retrieval": story.compare(train, rows, args, "2  retrieval"),
     }
-    report(results)
-    draw(results, args.out / "long_attention.png")
-    return story.finish(args, results, in_words(results))
+    return story.finish("long_attention", args, results, in_words, report, draw)
 
 
 def report(results: dict[str, Any]) -> None:
@@ -173,16 +172,14 @@ def in_words(results: dict[str, Any]) -> list[str]:
     cost = {way: [run[way] for run in results["cost"][n]] for way in WAYS}
     mib, ms = ({way: story.median(cost[way], key) for way in WAYS} for key in ("mib", "ms"))
     return [
-        f"At {int(n):,} positions tiled attention takes {mib['tiled']:.0f} MiB where attention takes "
-        f"{mib['attention']:.0f}, and {ms['tiled'] / ms['attention']:.2f} times as long; a window of {WINDOW} takes "
-        f"{ms['window'] / ms['attention']:.2f} times as long."
+        f"At {int(n):,} positions attention takes {mib['attention']:.0f} MiB, tiled attention {mib['tiled']:.0f}.",
+        f"Tiled attention takes {ms['tiled'] / ms['attention']:.2f} times as long as attention, with a window of "
+        f"{WINDOW} {ms['window'] / ms['attention']:.2f} times as long.",
     ]
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
     plt = story.pyplot()
-    if plt is None:
-        return
     figure, (times, memory, found) = plt.subplots(1, 3, figsize=(14, 4.2))
     lengths = [int(n) for n in results["cost"]]
     labels = {"attention": "attention", "tiled": "tiled attention", "window": f"tiled, a window of {WINDOW}"}
@@ -205,4 +202,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

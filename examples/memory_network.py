@@ -19,6 +19,8 @@ Takes about 1 minute on two cores; --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +29,6 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-import story
 from minigrad import nn, optim
 
 PEOPLE, THINGS = ["mary", "john", "sandra", "daniel"], ["football", "apple", "milk"]
@@ -148,27 +149,28 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     steps = args.steps or (500 if args.quick else Settings.steps)
     rows = {name: replace(s, steps=steps) for name, s in ROWS.items()}
     results = {"steps": steps, "rows": story.compare(train, rows, args, "memory network")}
+    return story.finish("memory_network", args, results, in_words, report, draw)
+
+
+def report(results: dict[str, Any]) -> None:
     lines = [[name, *(story.spread_of(runs, key) for key in COLUMNS)] for name, runs in results["rows"].items()]
     lines[-1][3:] = ["", ""]  # uniform weights have no largest
     lines.append(["(computed) guessing a place", *[f"{100 / len(PLACES):.1f}"] * 2, "", ""])
-    title = f"Right answers and right looks, %: median (range) of {args.seeds} seeds, {steps} steps"
+    seeds, steps = len(results["rows"]["2 hops"]), results["steps"]
+    title = f"Right answers and right looks, %: median (range) of {seeds} seeds, {steps} steps"
     story.table(title, ["", *COLUMNS.values()], lines)
-    draw(results, args.out / "memory_network.png")
-    return story.finish(args, results, in_words(results))
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     one, two = ([story.median(results["rows"][name], key) for key in ("two", "one")] for name in ("1 hop", "2 hops"))
     return [
-        f"Of the questions that need two facts, one hop answers {one[0]:.1f} % and two hops {two[0]:.1f} %; "
-        f"of those that need one fact, {one[1]:.1f} and {two[1]:.1f} %."
+        f"Questions that need two facts: one hop answers {one[0]:.1f} %, two hops {two[0]:.1f} %.",
+        f"Of those that need one fact, one hop answers {one[1]:.1f} %, two hops {two[1]:.1f} %.",
     ]
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
     plt = story.pyplot()
-    if plt is None:
-        return
     figure, (accuracy, weights) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=[1, 0.8])
     for key, color, label in (("one", "#6b7683", "one fact"), ("two", "#1f6fb4", "two facts")):
         curves = [[run[key] for run in results["rows"][name]] for name in ("1 hop", "2 hops", "3 hops")]
@@ -189,4 +191,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -22,11 +22,10 @@ ON_DARK = {
 
 
 def pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files; or None, and a sentence, where it is not installed."""
+    """matplotlib.pyplot, drawing to files; or None where it is not installed."""
     try:
         import matplotlib
     except ImportError:
-        print("no picture: matplotlib is not installed (pip install matplotlib, or 'minigrad[examples]')")
         return None
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
@@ -53,8 +52,6 @@ def picture(
     def decorate(draw: Callable[..., None]) -> Callable[[Any, Path], None]:
         def draw_to(results: Any, path: Path) -> None:
             plt = pyplot()
-            if plt is None:
-                return
             themes = {path: ({}, LIGHT_CYCLE), path.with_stem(f"{path.stem}_dark"): (ON_DARK, DARK_CYCLE)}
             for place, (theme, cycle) in list(themes.items())[: 1 + dark]:
                 with plt.rc_context({**theme, "axes.prop_cycle": plt.cycler(color=cycle)}):
@@ -73,7 +70,6 @@ def picture(
 
 def save_picture(figure: Any, path: Path) -> None:
     write_whole(path, lambda part: figure.savefig(part, format=path.suffix[1:], bbox_inches="tight"))
-    print(f"picture: {path}")
 
 
 def band(axis: Any, x: Any, curves: Any, color: str, label: str | None = None, **line: Any) -> str:

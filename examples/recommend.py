@@ -28,6 +28,8 @@ Takes about 2 minutes on two cores; --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,7 +38,6 @@ import numpy as np
 
 import minigrad as mg
 import pictures
-import story
 from minigrad import nn, optim
 
 GENRES = [
@@ -193,6 +194,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     steps = args.steps or (500 if args.quick else Settings.steps)
     rows = {name: replace(s, steps=steps) for name, s in ROWS.items()}
     results = {"steps": steps, "rows": story.compare(train, rows, args, "recommender")}
+    return story.finish("recommend", args, results, in_words, report, draw)
+
+
+def report(results: dict[str, Any]) -> None:
+    seeds, steps = len(results["rows"]["attention"]), results["steps"]
     for measure, title in {"auc": "AUC", "ndcg": "NDCG@10"}.items():
         lines = [
             [name, *(story.spread_of(runs, f"{measure}{k}") for k in INTERESTS)]
@@ -200,11 +206,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         ]
         best = [story.spread_of(results["rows"]["attention"], f"best_{measure}{k}") for k in INTERESTS]
         lines.append(["(computed) true click probability", *best])
-        what = f"{title} × 100 by number of interests: median (range) of {args.seeds} seeds, {steps} steps"
+        what = f"{title} × 100 by number of interests: median (range) of {seeds} seeds, {steps} steps"
         story.table(what, ["", *map(str, INTERESTS)], lines)
-    report_vectors(results["rows"], args.seeds)
-    draw(results, args.out / "recommend.png")
-    return story.finish(args, results, in_words(results))
+    report_vectors(results["rows"], seeds)
 
 
 def report_vectors(rows: dict[str, Any], seeds: int) -> None:
@@ -221,13 +225,15 @@ def report_vectors(rows: dict[str, Any], seeds: int) -> None:
 
 def in_words(results: dict[str, Any]) -> list[str]:
     rows = results["rows"]
-    pairs = [
-        f"{story.median(rows[f'attention{d}'], key):.1f} and {story.median(rows[f'mean pooling{d}'], key):.1f}"
-        for d, key in (("", "auc8"), (", d = 32", "auc8"), ("", "auc1"))
-    ]
+
+    def pair(key: str, d: str = "") -> str:
+        of_each = (f"{name} {story.median(rows[name + d], key):.1f}" for name in ("attention", "mean pooling"))
+        return ", ".join(of_each)
+
     return [
-        f"AUC × 100 of attention and of mean pooling is {pairs[0]} for users with 8 interests ({pairs[1]} with vectors "
-        f"of 32 numbers instead of 8) and {pairs[2]} for users with one."
+        f"AUC × 100 for users with 8 interests: {pair('auc8')}.",
+        f"With vectors of 32 numbers instead of 8: {pair('auc8', ', d = 32')}. For users with one interest: "
+        f"{pair('auc1')}.",
     ]
 
 
@@ -259,4 +265,4 @@ def draw(results: dict[str, Any], ranking: Any, weights: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

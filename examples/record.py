@@ -9,11 +9,14 @@ python examples/record.py --readme            no runs: so are the tables in the 
 
 from __future__ import annotations
 
+from story import tell, write_text  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import argparse
 import ast
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +25,6 @@ from typing import Any
 
 import article
 import readme_tables
-from story import write_text
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -42,10 +44,11 @@ PICTURES = {"draw_graph": "gallery/walk.png", "diagnose_gradients": "gallery/sof
 INTRODUCTION = """# The examples
 
 Each is a story to run, such as `.venv/bin/python examples/translate.py`. Its first lines, and `--help`, say what you
-will see; `--quick` gives a first look in less than 20 seconds. An example prints its figures, writes pictures to
-`--out` (`out/` if left out) and all figures to `--json FILE`; those that compare runs take `--seeds N`. Pictures need
-matplotlib, `digits.py` needs scikit-learn and `cartpole.py` Gymnasium: `.venv/bin/pip install -e '.[examples]'` has
-them all.
+will see; `--quick` gives a first look in less than 20 seconds. An example writes its figures and its picture into
+`--out` (`out/` if left out), here `translate.json` and `translate.png`, and then prints what it found; a first look has
+files of its own, `translate_quick.json` and `translate_quick.png`. Examples that compare runs take `--seeds N`. Ctrl-C
+ends any of them. Pictures need matplotlib, `digits.py` needs scikit-learn and `cartpole.py` Gymnasium:
+`.venv/bin/pip install -e '.[examples]'` has them all.
 
 `python examples/record.py` runs all of them and writes this page from the figures in [`results/`](results). They are
 medians over seeds; the tables that the examples print show the ranges, too. Measured {when} on {machines}."""
@@ -55,13 +58,23 @@ def record(name: str) -> None:
     """One full run. What it wrote replaces the record when it is complete."""
     with tempfile.TemporaryDirectory(dir=HERE) as folder:  # beside results/, so that moving there is one step
         out = Path(folder)
-        files = ["--out", str(out), "--json", str(out / f"{name}.json")]
-        command = [sys.executable, str(HERE / f"{name}.py"), *files, *FLAGS.get(name, [])]
-        if subprocess.run(command, stdin=subprocess.DEVNULL).returncode:
-            sys.exit(f"{name} failed; its old record stands")
+        command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(out), *FLAGS.get(name, [])]
+        code = run(command)
+        if code:
+            sys.exit(code if code == 130 else f"{name} failed; its old record stands")
         for path in (*out.glob(f"{name}*.png"), out / f"{name}.json"):
             if path.exists():
                 os.replace(path, RESULTS / path.name)
+
+
+def run(command: list[str]) -> int:
+    """Run a program to its exit code. Ctrl-C is passed on to it, so that it alone says a last line."""
+    program = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    before = signal.signal(signal.SIGINT, lambda *_: program.send_signal(signal.SIGINT))
+    try:
+        return program.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def put_into_words(name: str) -> None:
@@ -90,7 +103,7 @@ def page() -> str:
             cells = (
                 f'<a href="{picture}"><img src="{picture}" width="240" alt="{name}"></a>',
                 f"[`{name}.py`]({name}.py)<br>{subject(name)}",
-                found["in_words"][0],
+                " ".join(["**{}**".format(found["in_words"][0]), *found["in_words"][1:]]),
                 duration(found["seconds"]).replace(" ", "&nbsp;"),
             )
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
@@ -137,4 +150,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tell(main)

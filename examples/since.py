@@ -19,6 +19,8 @@ Takes about 5 minutes on two cores; --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import statistics
 from dataclasses import replace
 from typing import Any
@@ -27,7 +29,6 @@ import learning_rates
 import minigrad as mg
 import pictures
 import since_text
-import story
 from retrieval import Retrieve, random_route, train_retrieval
 
 ROWS = {
@@ -74,17 +75,19 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         results["retrieval"].setdefault(task, {})[name] = [
             {key: run[key] for key in ("accuracy", "step_90", "drift")} for run in found
         ]
+    return story.finish("since", args, results, in_words, report, draw)
+
+
+def report(results: dict[str, Any]) -> None:
     for task, rows in results["retrieval"].items():
         lines = [
             [name, story.spread_of(found, "accuracy", "{:.2f}"), step_to_90(found)] for name, found in rows.items()
         ]
         if task.startswith("retrieval"):
             lines.append(["(computed) a random route", f"{random_route(int(task.split()[-1])):.2f}", ""])
-        title = f"{task.capitalize()}: median (range) of {args.seeds} seeds"
+        title = f"{task.capitalize()}: median (range) of {len(rows['softmax'])} seeds"
         story.table(title, ["", "accuracy %", "step to 90 %"], lines)
-    since_text.report(results["text"], args.seeds)
-    draw(results, args.out / "since.png")
-    return story.finish(args, results, in_words(results))
+    since_text.report(results["text"])
 
 
 def step_to_90(runs: list[dict[str, Any]]) -> str:
@@ -98,9 +101,9 @@ def in_words(results: dict[str, Any]) -> list[str]:
     soft, linear = (story.median(tasks[task][name], "accuracy") for name in ("softmax", "linear attention"))
     sinks = [f"{name} {story.median(text[name], 'on first'):.0f} %" for name in ("softmax", "softmax1", "gated")]
     return [
-        f"{task.capitalize()}, linear attention with 16 features reaches {linear:.1f} %, softmax {soft:.1f} %; on text "
-        f"the first position gets {', '.join(sinks)} of the weight of late positions, where equal shares would be "
-        f"{results['text']['equal share']:.0f} %."
+        f"{task.capitalize()}: softmax {soft:.1f} %, linear attention {linear:.1f} %.",
+        f"On text the first position gets, of the weight of late positions: {', '.join(sinks)}; equal shares would be "
+        f"{results['text']['equal share']:.0f} %.",
     ]
 
 
@@ -125,4 +128,4 @@ def draw(results: dict[str, Any], found: Any, text: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -133,7 +133,8 @@ def run(args: Any) -> dict[str, Any]:
     return {"rows": runs, "equal share": 100 * float(np.mean(1 / np.arange(LATE + 1, BLOCK + 1)))}
 
 
-def report(found: dict[str, Any], seeds: int) -> None:
+def report(found: dict[str, Any]) -> None:
+    seeds = len(found["rows"]["softmax"])
     forms = {"bits": "{:.2f}", "on first": "{:.1f}", "most of a head": "{:.0f}", "sum": "{:.2f}"}
     lines = [
         [name, *(story.spread_of(runs, key, form) for key, form in forms.items())]

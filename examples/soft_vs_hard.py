@@ -22,6 +22,8 @@ rows that matter most take less than 5 minutes, --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +32,6 @@ import numpy as np
 import learning_rates
 import pictures
 import soft_vs_hard_text as on_text
-import story
 from retrieval import N_VALUES, Retrieve, random_route, train_retrieval
 
 RETRIEVAL = {
@@ -103,10 +104,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "text": story.compare(on_text.train_text, jobs_b, args, "B  text"),
         "source": source,
     }  # fmt: skip
-    report(results)
-    on_text.report_text(results)
-    draw(results, args.out / "soft_vs_hard.png")
-    return story.finish(args, results, in_words(results))
+    return story.finish("soft_vs_hard", args, results, in_words, report, draw)
 
 
 def chosen_rows(args: Any) -> tuple[dict[str, Retrieve], dict[str, on_text.Text]]:
@@ -135,9 +133,9 @@ def in_words(results: dict[str, Any]) -> list[str]:
     rows = results["retrieval"]["8"]
     soft, hard = (story.median(rows[name], "accuracy") for name in ("softmax", "hardmax (argmax)"))
     return [
-        f"Among 8 keys softmax answers {soft:.1f} % right and argmax {hard:.1f} %, where a random route gives "
-        f"{random_route(8):.1f} %; training moved argmax's query and key tables by exactly "
-        f"{max(run['drift'] for run in rows['hardmax (argmax)']):g}."
+        f"Among 8 keys softmax answers {soft:.1f} % right and argmax {hard:.1f} %.",
+        f"A random route gives {random_route(8):.1f} %. Training moved argmax's query and key tables by exactly "
+        f"{max(run['drift'] for run in rows['hardmax (argmax)']):g}.",
     ]
 
 
@@ -156,7 +154,10 @@ def report(results: dict[str, Any]) -> None:
         how = f"median (range) of {settings['seeds']} seeds, {settings['retrieval_steps']} steps"
         heads = ["learning rate", "losses", "accuracy %", "step to 90 %", "drift of query and key tables"]
         story.table(f"A. Retrieval, N = {n}: {how}", ["weights", *heads, "read with argmax %"], lines)
-    print("(Answered as in training: REINFORCE and Gumbel from the choice they drew, the exact sum from its mixture.)")
+    story.say(
+        "(Answered as in training: REINFORCE and Gumbel from the choice they drew, the exact sum from its mixture.)"
+    )
+    on_text.report_text(results)
 
 
 @pictures.picture(1, 2, size=(11, 4.4), dark=True)
@@ -179,4 +180,4 @@ def draw(results: dict[str, Any], found: Any, text: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

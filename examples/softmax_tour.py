@@ -10,12 +10,14 @@ each way gives its scores. Takes about a second; draws one picture.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+import contextlib
+import io
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
-import story
 from pictures import picture
 
 SCORES = [4.0, 2.0, 1.0]
@@ -24,14 +26,15 @@ TEMPERATURES = [0.1, 0.5, 1.0, 2.0, 10.0]
 NORMALIZERS = ["softmax", "hardmax", "sum_normalize", "sigmoid_normalize", "top_k_softmax", "sparsemax", "entmax15"]
 
 
-def show(numbers: Any, digits: int = 2) -> str:
-    return "  ".join(f"{x:z.{digits}f}" for x in np.atleast_1d(numbers))
+def show(numbers: Any, digits: int = 2, width: int = 0) -> str:
+    return "  ".join(f"{x:z{width}.{digits}f}" for x in np.atleast_1d(numbers))
 
 
 def from_scores_to_weights() -> dict[str, Any]:
     soft, simple = mg.softmax(SCORES), mg.sum_normalize(SCORES)
-    print(f"1. From scores to weights. Scores {show(SCORES, 0)}")
-    print(f"   softmax               {show(soft)}   sum {soft.sum().item():.4f}; unrounded {show(soft, 4)}")
+    print(f"\n1. From scores to weights. Scores {show(SCORES, 0)}")
+    print(f"   softmax               {show(soft)}   sum {soft.sum().item():.4f}")
+    print(f"   unrounded             {show(soft, 4)}")
     print(f"   simple normalization  {show(simple)}   sum {simple.sum().item():.4f}")
     print(f"   Softmax gives 4 not twice the weight of 2 but {(soft[0] / soft[1]).item():.1f} times:")
     print("   a difference d between scores becomes a ratio exp(d) between weights.")
@@ -60,18 +63,22 @@ def temperature() -> dict[str, Any]:
 
 def where_simpler_ways_break() -> dict[str, Any]:
     scores, far = np.array([2.0, -1.0, 0.5]), np.array([6.0, 9.0, 12.0])
-    negative = mg.sum_normalize(scores).data
+    negative, huge = mg.sum_normalize(scores).data, mg.softmax([1000.0, 1001.0, 1002.0])
+
+    def row(name: str, weights: str, note: str = "") -> None:
+        print(f"   {name:<27} {weights}   {note}".rstrip())
+
     print("\n4. Where simpler ways break.")
-    print(f"   scores                      {show(scores)}")
-    print(f"   simple normalization        {show(negative)}   a negative weight, and one above 1")
-    print(f"   of scores that sum to 0     {show(mg.sum_normalize(np.array([2.0, -1.0, -1.0])))}")
+    row("scores", show(scores))
+    row("simple normalization", show(negative), "negative, and above 1")
+    row("of scores that sum to 0", show(mg.sum_normalize(np.array([2.0, -1.0, -1.0]))))
     for name, squashed in (("sigmoid", mg.sigmoid(scores)), ("tanh", mg.tanh(scores))):
-        print(f"   {name:<7}                     {show(squashed)}   sum {squashed.sum().item():.2f}, not 1")
-    print(f"   sigmoid, normalized         {show(mg.sigmoid_normalize(scores))}")
-    print(f"   ... of {show(far, 0)}            {show(mg.sigmoid_normalize(far), 4)}   saturated: 12 hardly beats 6")
-    print(f"   softmax of {show(far, 0)}        {show(mg.softmax(far), 4)}")
-    huge = mg.softmax([1000.0, 1001.0, 1002.0])
-    print(f"   softmax of 1000, 1001, 1002 {show(huge, 4)}   although exp(1000) overflows: see its Numerics")
+        row(name, show(squashed), f"sum {squashed.sum().item():.2f}, not 1")
+    row("sigmoid, normalized", show(mg.sigmoid_normalize(scores)))
+    row(f"... of {show(far, 0)}", show(mg.sigmoid_normalize(far), 4), "12 hardly beats 6")
+    row(f"softmax of {show(far, 0)}", show(mg.softmax(far), 4))
+    row("softmax of 1000, 1001, 1002", show(huge, 4), "exp(1000) is inf")
+    print("   How softmax avoids that overflow stands in its docstring, under Numerics.")
     return {"negative": negative.tolist()}
 
 
@@ -86,33 +93,35 @@ def any_length() -> dict[str, Any]:
 
 
 def gradients() -> dict[str, Any]:
-    print("\n6. What the scores learn: the gradient of the first weight with respect to the scores 4, 2, 1.")
-    found = {}
+    found, rows = {}, []
     for name in NORMALIZERS:
         k = {"k": 2} if name == "top_k_softmax" else {}
         x = mg.Tensor(SCORES, requires_grad=True)
         y = mg.OPS[name](x, **k)
         y[0].backward()
         found[f"gradient {name}"] = x.grad.tolist()
-        print(f"   {name + (', k = 2' if k else ''):<20} weights {show(y.data)}   gradient {show(x.grad, 3)}")
-    print("   Where a whole gradient is exactly zero, whatever made the scores learns nothing.")
+        rows.append([name + (", k = 2" if k else ""), show(y.data), show(x.grad, 3, 6)])
+    title = f"6. What the scores {show(SCORES, 0)} learn: the gradient of the first weight."
+    story.table(title, ["", "weights", "gradient"], rows)
+    print("Where a whole gradient is exactly zero, whatever made the scores learns nothing.")
     return found
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = story.parse(story.flags(__doc__, seeds=0), argv)
     results: dict[str, Any] = {}
-    for chapter in (from_scores_to_weights, a_vote, temperature, where_simpler_ways_break, any_length, gradients):
-        results |= chapter()
-    draw(results, args.out / "softmax_tour.png")
-    return story.finish(args, results, in_words(results))
+    chapters = io.StringIO()  # printed once the figures are written
+    with contextlib.redirect_stdout(chapters):
+        for chapter in (from_scores_to_weights, a_vote, temperature, where_simpler_ways_break, any_length, gradients):
+            results |= chapter()
+    return story.finish("softmax_tour", args, results, in_words, lambda _: story.say(chapters.getvalue()[:-1]), draw)
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     zero = [name for name in NORMALIZERS if not any(results[f"gradient {name}"])]
     return [
-        f"Softmax turns the scores {show(SCORES, 0)} into the weights {show(results['softmax'])}; at these scores the "
-        f"gradient is exactly zero through {', '.join(zero)}."
+        f"Softmax turns the scores {show(SCORES, 0)} into the weights {show(results['softmax'])}.",
+        f"At these scores the gradient is exactly zero through {', '.join(zero)}.",
     ]
 
 
@@ -135,4 +144,4 @@ def draw(results: dict[str, Any], bars: Any, curves: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

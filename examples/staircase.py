@@ -19,6 +19,8 @@ Takes about 1 second. What these slopes do to training: soft_vs_hard.py, and too
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +28,6 @@ import numpy as np
 
 import minigrad as mg
 import pictures
-import story
 
 KEYS = np.array([[1.0, 0.0], [0.3, 0.95], [-0.3, 0.95]])
 QUERY, DIRECTION = np.array([0.0, 1.0]), np.array([1.0, 0.0])
@@ -69,6 +70,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             "steps of the grid without a change, %": round(100 * float(np.mean(np.diff(loss) == 0)), 1),
             "descent ends at": descend(weights),
         }
+    return story.finish("staircase", args, results, in_words, report, draw)
+
+
+def report(results: dict[str, Any]) -> None:
     columns = ["largest slope", "slope below 1e-6, %", "steps of the grid without a change, %"]
     lines = [
         [name, *(f"{row[column]:.3g}" for column in columns), "  ".join(f"{t:.1f}" for t in row["descent ends at"])]
@@ -77,16 +82,15 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     starts = ", ".join(f"{t:g}" for t in STARTS)
     heads = ["largest |slope|", "|slope| < 1e-6, % of t", "loss flat, % of t", f"{STEPS} steps from {starts}"]
     story.table(f"A query moved from t = {T[0]:g} to {T[-1]:g}", ["weights", *heads], lines)
-    draw(results, args.out / "staircase.png")
-    return story.finish(args, results, in_words(results))
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
     hard, sharp, soft = (results["rows"][name] for name in ROWS)
     return [
-        f"With argmax the loss is a staircase, flat at {hard['steps of the grid without a change, %']:.1f} % of all "
-        f"points, and backpropagation returns a slope of {hard['largest slope']:g}; softmax's slope is below 1e-6 at "
-        f"{sharp['slope below 1e-6, %']:.0f} % of them at τ = 0.1 and at {soft['slope below 1e-6, %']:.0f} % at τ = 1."
+        f"With argmax the loss is a staircase, and its slope is {hard['largest slope']:g}.",
+        f"It is flat at {hard['steps of the grid without a change, %']:.1f} % of all points. Softmax's slope is below "
+        f"1e-6 at {sharp['slope below 1e-6, %']:.0f} % of them at τ = 0.1, and at {soft['slope below 1e-6, %']:.0f} % "
+        "at τ = 1.",
     ]
 
 
@@ -117,4 +121,4 @@ LABELS = {  # where a line's name stands, above and below
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -1,8 +1,11 @@
-"""What the examples share: flags, runs of several seeds, progress and tables. Pictures have a file of their own."""
+"""What the examples share: flags, runs of several seeds, figures in words. Showing: terminal.py, pictures.py."""
 
 from __future__ import annotations
 
+from terminal import Progress, reflow, say, table, tell, with_progress  # noqa: F401  # isort: skip (it hears Ctrl-C)
+
 import argparse
+import contextlib
 import datetime
 import functools
 import itertools
@@ -10,11 +13,13 @@ import json
 import multiprocessing
 import os
 import platform
+import signal
 import statistics
-import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -31,7 +36,7 @@ def flags(doc: str | None, seeds: int = 5, steps: str | None = None) -> argparse
 
     seeds=0 is for an example that compares no seeds. `steps` says what --steps counts, if there is something to count.
     """
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=reflow(doc), formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.set_defaults(default_seeds=seeds, started=time.monotonic())
     add = functools.partial(parser.add_argument, metavar="N", type=int)
     parser.add_argument("--quick", action="store_true", help="a first look, in less than 20 seconds")
@@ -42,7 +47,7 @@ def flags(doc: str | None, seeds: int = 5, steps: str | None = None) -> argparse
         add("--seed-base", default=0, help="number of the first seed (default 0): other seeds are other runs")
         add("--processes", default=2, help="how many seeds run at once (default 2)")
     add("--out", type=Path, default=Path("out"), metavar="DIR", help="where files go (default out/)")
-    add("--json", type=Path, metavar="FILE", help="write every figure to this file, too")
+    add("--json", type=Path, metavar="FILE", help="where figures go (default: into --out)")
     return parser
 
 
@@ -102,44 +107,39 @@ def run(
     # when a new process imports it.
     one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     spawn = multiprocessing.get_context("spawn")
-    with mock.patch.dict(os.environ, one_thread), ProcessPoolExecutor(processes, mp_context=spawn) as pool:
-        return list(with_progress(pool.map(job, *zip(*jobs, strict=True)), label, len(jobs)))
+    pool = ProcessPoolExecutor(processes, spawn, initializer=end_with_the_parent)
+    try:
+        with mock.patch.dict(os.environ, one_thread), deaf_to_ctrl_c():
+            futures = [pool.submit(job, *arguments) for arguments in jobs]
+        return list(with_progress((future.result() for future in futures), label, len(jobs)))
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()  # otherwise the pool waits until the runs have ended
+        raise
+    finally:
+        pool.shutdown()
 
 
-def with_progress(items: Iterable[Any], label: str, total: int) -> Iterator[Any]:
-    progress = Progress(label, total)
-    for item in items:
-        progress.step()
-        yield item
-    progress.clear()
+@contextlib.contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started here never hear Ctrl-C. This one hears it a moment later, and ends them."""
+    if os.name != "posix":
+        yield
+        return
+    resource_tracker.ensure_running()  # the first process would start it, and it ends the deafness
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class Progress:
-    """How far a loop is and how long it still takes: one changing line in a terminal, elsewhere a line now and then."""
-
-    def __init__(self, label: str, total: int, done: int = 0) -> None:
-        self.label, self.total, self.first, self.done = label, total, done, done
-        self.started = self.shown = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-
-    def step(self, *says: str) -> None:
-        self.done += 1
-        now = time.monotonic()
-        if now - self.shown > (0.2 if self.terminal else 5):
-            self.shown = now
-            left = round((now - self.started) / (self.done - self.first) * (self.total - self.done))
-            parts = [f"{self.label}: {self.done} of {self.total}", *says, f"{left // 60}:{left % 60:02d} left"]
-            line = ", ".join(parts)
-            print(f"\r{line:<79}" if self.terminal else line + "\n", end="", file=sys.stderr, flush=True)
-
-    def print(self, line: str) -> None:
-        """Print a line that stays."""
-        self.clear()
-        print(line, flush=True)
-
-    def clear(self) -> None:
-        if self.terminal:
-            print(f"\r{'':<79}\r", end="", file=sys.stderr, flush=True)
+def end_with_the_parent() -> None:
+    """Called first in each new process: however the program ends, it leaves no orphan."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where deafness is not inherited, on Windows
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def drift(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], names: Sequence[str]) -> float:
@@ -149,16 +149,6 @@ def drift(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], nam
 
 
 # --- after -----------------------------------------------------------------------------------------------------------
-
-
-def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under their heads; the first column to the left, the others to the right."""
-    widths = [max(len(str(line[i])) for line in [head, *rows]) for i in range(len(head))]
-    print(f"\n{title}")
-    for line in [head, ["-" * width for width in widths], *rows]:
-        first, *others = (str(cell) for cell in line)
-        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))]
-        print("  ".join(cells).rstrip())
 
 
 def spread(values: Sequence[float], form: str = "{:.1f}") -> str:
@@ -177,23 +167,46 @@ def spread_of(runs: Sequence[Mapping[str, Any]], key: str, form: str = "{:.1f}")
     return spread([run[key] for run in runs], form)
 
 
-def finish(args: Any, results: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """The end of an example: print in words what was seen; with --json, write the figures, these words and the time."""
-    print("", *words, sep="\n")
-    if args.quick and args.default_seeds:
-        print("(A first look, with fewer steps and seeds: the full run may say otherwise. See examples/README.md.)")
+def finish(
+    name: str,
+    args: Any,
+    results: dict[str, Any],
+    in_words: Callable[[Any], list[str]],
+    report: Callable[[Any], None] | None = None,
+    draw: Callable[[Any, Path], None] | None = None,
+) -> dict[str, Any]:
+    """The end of an example: write its figures, words and picture; then print headline, tables and details."""
+    headline, *details = in_words(results)
     results |= {
-        "in_words": list(words),
+        "in_words": [headline, *details],
         "seconds": round(time.monotonic() - args.started, 1),
         "measured": {
             "on": datetime.date.today().isoformat(), "cores": os.cpu_count(),
             "python": platform.python_version(), "numpy": np.__version__,
         },
     }  # fmt: skip
-    if args.json is not None:
-        write_text(args.json, json.dumps(results) + "\n")
-        print(f"figures: {args.json}")
+    figures, picture = args.json or place(args, f"{name}.json"), place(args, f"{name}.png")
+    write_text(figures, json.dumps(results) + "\n")
+    files = [f"figures: {figures}"]
+    if draw is not None and pyplot() is None:
+        files.append("no picture: matplotlib is not installed (pip install 'minigrad[examples]')")
+    elif draw is not None:
+        draw(results, picture)
+        files.append(f"picture: {picture}")
+    say(f"\n{headline}")
+    if report is not None:
+        report(results)
+    say("\n".join(["", *details]))
+    if args.quick and args.default_seeds:
+        say("(A first look, with fewer steps and seeds: the full run may say otherwise. See examples/README.md.)")
+    print(*files, sep="\n")
     return results
+
+
+def place(args: Any, name: str) -> Path:
+    """Where a file goes: a first look never replaces what a full run wrote."""
+    path: Path = args.out / name
+    return path.with_stem(f"{path.stem}_quick") if args.quick else path
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,15 +17,17 @@ Takes about 2 minutes on two cores; --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
+
 import math
 import statistics
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
 import pictures
-import story
 import temperature_long_inputs as long_inputs
 from minigrad import nn, optim
 
@@ -90,11 +92,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     results: dict[str, Any] = {"gradients": gradients(), "dispersion": long_inputs.dispersion()}
     results["learned"] = story.compare(learn_temperature, {"": args.steps or 400}, args, "learned temperature")[""]
     results["lengths"] = long_inputs.compare(args)
-    report(results)
-    long_inputs.report(results)
-    draw(results, args.out / "temperature.png")
-    long_inputs.draw(results, args.out / "temperature_long_inputs.png")
-    return story.finish(args, results, in_words(results))
+    return story.finish("temperature", args, results, in_words, report, draw)
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
@@ -104,9 +102,9 @@ def in_words(results: dict[str, Any]) -> list[str]:
         for rule in (long_inputs.PLAIN, long_inputs.SCALABLE)
     )
     return [
-        f"The median gradient at the scores is {cold:.0e} at τ = 0.01, {warm:.2f} at 1 and {hot:.0e} at 100; after "
-        f"training on 2 to 16 items, softmax names the largest of 256 in {plain:.0f} %, scalable softmax in "
-        f"{scalable:.0f} %."
+        f"Trained on 2 to 16 items: of 256, softmax names the largest in {plain:.0f} %.",
+        f"Scalable softmax names it in {scalable:.0f} %. The median gradient at the scores is {cold:.0e} at τ = 0.01, "
+        f"{warm:.2f} at 1 and {hot:.0e} at 100.",
     ]
 
 
@@ -122,10 +120,16 @@ def report(results: dict[str, Any]) -> None:
         lines.append([f"{start:g}", story.spread(first, "{:.3g}"), story.spread(final, "{:.3g}")])
     lines.append(["(computed) likeliest", "", story.spread_of(results["learned"], "likeliest", "{:.3g}")])
     story.table(f"2. Learned τ, truth {TRUE_TAU:g}: {seeds}", ["from τ =", "first |gradient|", "to τ ="], lines)
+    long_inputs.report(results)
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    draw_gradients(results, path)
+    long_inputs.draw(results, path.with_stem(f"{path.stem}_long_inputs"))
 
 
 @pictures.picture(1, 2, size=(11.5, 4.4), dark=True)
-def draw(results: dict[str, Any], size: Any, learned: Any) -> None:
+def draw_gradients(results: dict[str, Any], size: Any, learned: Any) -> None:
     g = results["gradients"]
     by_tau = {name: [row[name] for row in g["by τ"]] for name in g["by τ"][0]}
     size.fill_between(TAUS, by_tau["low"], by_tau["high"], color="C0", alpha=0.15, linewidth=0)
@@ -149,4 +153,4 @@ def draw(results: dict[str, Any], size: Any, learned: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -21,6 +21,7 @@ Takes about 4 minutes on two cores; --quick less than 20 seconds.
 
 from __future__ import annotations
 
+import story  # isort: skip (first: it hears Ctrl-C while the others load)
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-import story
 from grammar import END, EXAMPLE, PAD, START, aligned, arrays, language, sentence
 from minigrad import nn, optim
 
@@ -158,9 +158,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "settings": {"seeds": args.seeds, "steps": s.steps, "n_clauses": s.n_clauses},
         "rows": story.compare(train, rows, args, "translation"),
     }
-    report(results)
-    draw(results, args.out / "translate.png")
-    return story.finish(args, results, in_words(results))
+    return story.finish("translate", args, results, in_words, report, draw)
 
 
 def report(results: dict[str, Any]) -> None:
@@ -175,9 +173,9 @@ def report(results: dict[str, Any]) -> None:
     ]
     title = f"%, median (range) of {s['seeds']} seeds; {s['steps']} steps on 1 to {s['n_clauses']} clauses"
     story.table(title, ["clauses (words)", *(f"{i} ({w:.0f})" for i, w in enumerate(words, 1))], cells)
-    print(f"\n{EXAMPLE}")
+    story.say(f"\n{EXAMPLE}")
     for name, runs in rows.items():
-        print(f"   {name}: {' '.join(runs[0]['example']['spanish'])}")
+        story.say(f"   {name}: {' '.join(runs[0]['example']['spanish'])}")
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
@@ -187,15 +185,14 @@ def in_words(results: dict[str, Any]) -> list[str]:
         for name, key in (("attention", "right"), ("one vector", "right"), ("attention", "aligned"))
     )
     return [
-        f"Of unseen sentences of 1 to {n} clauses, {right:.1f} % come out flawless with attention and "
-        f"{one_vector:.1f} % from one vector; the largest weight is on the right source word in {hits:.1f} %."
+        f"Flawless translations: {right:.1f} % with attention, {one_vector:.1f} % from one vector.",
+        f"The sentences are new and have 1 to {n} clauses. The largest weight is on the right source word in "
+        f"{hits:.1f} %.",
     ]
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
     plt = story.pyplot()
-    if plt is None:
-        return
     figure, (looks, curves) = plt.subplots(1, 2, figsize=(12.5, 4.8), width_ratios=[1, 1.2])
     told, columns = results["rows"]["attention"][0]["example"], [*EXAMPLE.split(), "<end>"]
     weights = np.array(told.get("weights", np.zeros((0, len(columns)))))
@@ -220,4 +217,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, overload
 
@@ -65,11 +66,12 @@ class Node:
 class Leaf(Node):
     """Where the graph begins: a parameter or an input. It owns its gradient."""
 
-    __slots__ = ("grad", "grad_buffer", "name", "optimizer", "version")
+    __slots__ = ("grad", "grad_buffer", "name", "optimizer", "path", "version")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], name: str | None = None) -> None:
         super().__init__(None, shape, dtype)
         self.name = name
+        self.path: str | None = None  # its name with the modules around it: "blocks.0.attn.key.weight"
         self.grad: Array | None = None  # None: the loss did not reach it since the gradient was last zeroed
         self.grad_buffer: Array | None = None  # an optimizer's memory for the gradient
         self.optimizer: Any = None  # a weak reference to the optimizer that holds this leaf's memory
@@ -115,7 +117,11 @@ class Tensor(Operators, storage.Storage):
         self.leaf, self.memory_of = Leaf(self.shape, self.dtype, name), None
 
     def detach(self) -> Tensor:
-        """The same numbers as a constant: gradients stop here."""
+        """The same numbers as a constant: gradients stop here.
+
+        Nothing is copied. Of a leaf it shows the memory, and so what is written there later. When an optimizer takes
+        the leaf over, the leaf moves to the optimizer's memory, and this keeps the numbers of that moment.
+        """
         self._observe_cut("detach()")
         return Tensor._of(self._data.view(), None, self.leaf or self.memory_of)
 
@@ -147,8 +153,9 @@ def op(f: Any = None, **declared: Any) -> Any:
     """Make an op of `f(array, ..., *, static, ...) -> (y, vjps)`, and enter it in OPS.
 
     Positional parameters are arrays: where a caller gives a Tensor that requires a gradient, the VJP of that input is
-    kept. Keyword-only parameters are static. `vjps` is one function, a tuple with one (or None) for each positional
-    parameter, or `Joint(vjp)`.
+    kept. Keyword-only parameters are static. `vjps` is one function, or a tuple with one for each positional parameter,
+    or None in the place of one that has no gradient. Where inputs share most of the work, it is `Joint(vjp)`: one
+    function that returns a tuple of all their gradients, with None for one that has none.
 
     Arguments:
         name: what graphs and errors call it; the function's own name if left out.
@@ -214,6 +221,8 @@ def _node(
 
 # --- backward ---------------------------------------------------------------------------------------------------------
 
+_one_thread_adds = threading.Lock()  # `+=` reads and then writes: of two threads, one could lose what it adds
+
 
 def backward(root: Node, grad: Array, retain_graph: bool = False) -> None:
     """Pull `grad`, the gradient of the loss with respect to `root`, back to the leaves: reverse mode, all of it.
@@ -224,24 +233,28 @@ def backward(root: Node, grad: Array, retain_graph: bool = False) -> None:
 
     Each term is one VJP. `pending` holds the sum so far. It is complete when the walk arrives at x: every use of x is
     newer than x, and the walk takes newer Nodes first.
+
+    Leaves wait until the walk is over. So a VJP that raises leaves every `.grad` as it was, and other threads, whose
+    passes may end in the same leaves, add theirs before or after, never meanwhile.
     """
     nodes = newest_first(root)
     storage.check_usable(nodes)
     pending: dict[Any, Array] = {root: grad}
     for node in nodes:
-        arrived = pending.pop(node, None)
-        if arrived is None:
-            continue  # its uses gave it no gradient
-        if isinstance(node, Leaf):
-            node.accumulate(arrived)
-            for observer in state.observers:
-                observer.leaf(node, arrived)
+        if isinstance(node, Leaf) or node not in pending:  # without a sum: its uses gave it no gradient
             continue
+        arrived = pending.pop(node)
         for parent, contribution in zip(node.inputs, pull_back(node, arrived), strict=True):
             if contribution is not None:
                 pending[parent] = pending[parent] + contribution if parent in pending else contribution
         if not retain_graph:
             node.vjp = None
+    with _one_thread_adds:
+        for leaf, total in pending.items():
+            leaf.accumulate(total)
+    for observer in state.observers:
+        for leaf, total in pending.items():
+            observer.leaf(leaf, total)
 
 
 def newest_first(root: Node) -> list[Node]:
@@ -263,13 +276,14 @@ def pull_back(node: Node, grad: Array) -> list[Array | None]:
     for observer in observers:
         observer.vjp_starts(node, grad)
     assert node.vjp is not None
+    contributions: list[Array | None] = []
+    given = None
     try:
-        contributions = [
-            unbroadcast(g, parent) if g is not None and isinstance(parent, Node) else None
-            for g, parent in zip(node.vjp(grad), node.inputs, strict=True)
-        ]
+        given = node.vjp(grad)
+        for g, parent in zip(given, node.inputs, strict=True):
+            contributions.append(unbroadcast(g, parent) if g is not None and isinstance(parent, Node) else None)
     except Exception as error:
-        arguments.explain_vjp(error, node)
+        arguments.explain_vjp(error, node, None if given is None else len(contributions))
         raise
     for observer in observers:
         observer.vjp_ends(node, grad, contributions)
@@ -280,10 +294,10 @@ def unbroadcast(grad: Array, parent: Node) -> Array:
     """Copying forward is summing backward: add up the gradients of all the copies that broadcasting made."""
     shape = parent.shape
     if grad.shape != shape:
-        extra = grad.ndim - len(shape)  # axes that broadcasting put in front
+        given, extra = grad.shape, grad.ndim - len(shape)  # axes that broadcasting put in front
         copied = [axis for axis in range(grad.ndim) if axis < extra or shape[axis - extra] == 1]
         grad = grad.sum(tuple(copied), keepdims=True)
         grad = grad.reshape(grad.shape[max(extra, 0) :])
         if grad.shape != shape:
-            raise ValueError(f"a VJP returned a gradient of shape {grad.shape} for an input of shape {shape}")
+            raise ValueError(f"returned a gradient of shape {given} for an input of shape {shape}")
     return grad if grad.dtype == parent.dtype else grad.astype(parent.dtype)

@@ -9,7 +9,7 @@ OWN = [name for name, op in minigrad.OPS.items() if op.__module__.startswith("mi
 
 @pytest.mark.parametrize("name", OWN)
 def test_every_op_is_exported_under_its_name(name):
-    assert name in minigrad.__all__
+    assert name in minigrad.__all__, f"there is no mg.{name}: export it in minigrad/__init__.py"
     exported = getattr(minigrad, name)
     # concat([a, b]) and stack([a, b]) unpack their list, then call the op: a function of the same name and module.
     assert (exported.__name__, exported.__module__) == (name, minigrad.OPS[name].__module__)

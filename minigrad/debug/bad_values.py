@@ -103,7 +103,7 @@ def finite(a: Array) -> bool:
 def share(a: Array) -> str:
     """ "3 of 64 values are nan"."""
     n = int(np.isnan(a).sum() or np.isinf(a).sum())
-    return f"{n:,} of {a.size:,} {'value is' if a.size == 1 else 'values are'} {kind(a)}"
+    return f"{n:,} of {a.size:,} value{'' if a.size == 1 else 's'} {'is' if n == 1 else 'are'} {kind(a)}"
 
 
 def kind(a: Array) -> str:

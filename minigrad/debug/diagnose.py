@@ -21,7 +21,7 @@ import numpy as np
 from minigrad.debug.bad_values import finite, first_bad, kind, share
 from minigrad.debug.bad_values import first_bad_value as first_bad_value
 from minigrad.debug.recording import Event, Recording, inside, norm, recording_of
-from minigrad.debug.saturation import cancelled_by_softmax, saturated_ops
+from minigrad.debug.saturation import cancelled_by_softmax, saturated_ops, which_of_its_name
 from minigrad.engine import Leaf, Node, Tensor, newest_first
 
 # A gradient is tiny if its norm is less than this part of the largest on its way from the loss; or if some op on the
@@ -189,7 +189,7 @@ def _no_way(leaf: Node, root: Node, recording: Recording) -> str:
     for node in _between(leaf, root):
         for i, source in enumerate(node.inputs):
             if node in recording.contributions and isinstance(source, Node) and source not in recording.grads:
-                return f"{recording.calls[node]} gives no gradient to its input {i}."
+                return f"{which_of_its_name(node, recording)} gives no gradient to its input {i}."
     return "the last backward pass did not come by."
 
 
@@ -218,7 +218,7 @@ def _blocked(leaf: Node, root: Node, recording: Recording) -> str:
             continue
         for i, (source, sent) in enumerate(zip(node.inputs, recording.contributions[node], strict=True)):
             if source in towards and (sent is None or not sent.any()):
-                blocks.append(f"{recording.calls[node]}{_why_zero(node, i, recording)}")
+                blocks.append(f"{which_of_its_name(node, recording)}{_why_zero(node, i, recording)}")
     blocks = list(dict.fromkeys(blocks))
     if not blocks:
         return "The gradients from its several uses cancel."
@@ -256,18 +256,21 @@ def _tiny_or_healthy(who: str, leaf: Node, root: Node, recording: Recording) -> 
     norms = [norm(recording.grads[node]) for node in way]
     passed_on = [b / a for a, b in itertools.pairwise(norms)]
     told = f"the gradient of {who} has norm {norms[-1]:.3g}"
-    along = f"Norms on the way back: {_along(way, norms)}."
+    along = f"Norms on the way back: {_along(way, norms, recording)}."
     if norms[-1] < TINY * max(norms) or min(passed_on) < TINY:
         worst = int(np.argmin(passed_on))
-        lost = f"Most is lost in {recording.calls[way[worst]]}, which passes on {passed_on[worst]:.1e} of it"
+        op = which_of_its_name(way[worst], recording)
+        lost = f"Most is lost in {op}, which passes on {passed_on[worst]:.1e} of what it gets"
         lost += _saturated(way[worst], recording)
-        return Explanation("tiny", f"tiny: {told}, {norms[-1] / max(norms):.1e} of the largest. {lost}. {along}")
+        told += f", {norms[-1] / max(norms):.1e} of the largest on its way"
+        return Explanation("tiny", f"tiny: {told}. {lost}. {along}")
     saturated = saturated_ops(_between(leaf, root), recording)
     if saturated:
         more = f"; and {len(saturated) - 3} more ops" if len(saturated) > 3 else ""
         words = f"{'; '.join(saturated[:3])}{more}"
         return Explanation("saturated", f"saturated: {told}, but {words}. They hardly pass a gradient on. {along}")
-    return Explanation("healthy", f"healthy: {told}, its values {norm(recording.values[leaf]):.3g}. {along}")
+    told += f", and its own numbers have norm {norm(recording.values[leaf]):.3g}"
+    return Explanation("healthy", f"healthy: {told}. {along}")
 
 
 def _way(leaf: Node, root: Node, recording: Recording) -> list[Node]:
@@ -285,8 +288,8 @@ def _way(leaf: Node, root: Node, recording: Recording) -> list[Node]:
     return way[::-1]
 
 
-def _along(way: list[Node], norms: list[float]) -> str:
-    """Up to eight stations: both ends, and those between where the norm changes most."""
+def _along(way: list[Node], norms: list[float], recording: Recording) -> str:
+    """Up to eight stations: both ends, and those between where the norm changes most. "(3 more)" are left out."""
     changes = [abs(math.log(b / a)) if a and b else math.inf for a, b in itertools.pairwise(norms)]
     kept = sorted(range(1, len(way) - 1), key=lambda i: -changes[i - 1])[:6]
     stations = sorted({0, len(way) - 1, *kept})
@@ -294,7 +297,10 @@ def _along(way: list[Node], norms: list[float]) -> str:
     for before, i in zip([-1, *stations], stations, strict=False):
         node = way[i]
         name = node.name or "leaf" if isinstance(node, Leaf) else f"{node.scope}.{node.op}".lstrip(".")
-        words.append(f"{'… → ' if i - before > 1 else ''}{name} {norms[i]:.3g}")
+        if ordinal := recording.ordinal(node):
+            name += f" ({ordinal})"
+        left_out = f"({i - before - 1} more) → " if i - before > 1 else ""
+        words.append(f"{left_out}{name} {norms[i]:.3g}")
     return " → ".join(words)
 
 
@@ -306,11 +312,11 @@ def _saturated(node: Node, recording: Recording) -> str:
         rest = float(np.median(np.sort(several if several.size else weights)[..., :-1].sum(-1)))
         if rest < 0.1:
             what = "softmax" if str(node.op).endswith("attention") else node.op
-            return f": {what} saturated, largest weight {_one_minus(rest)}"
+            return f": the {what} is saturated, largest weight {_one_minus(rest)}"
     y = recording.values[node]
     if node.op in ("tanh", "sigmoid"):
         far = np.abs(y) if node.op == "tanh" else np.maximum(y, 1 - y)
-        return f": saturated, outputs within {1 - float(np.median(far)):.1e} of their limit"
+        return f": it is saturated, with outputs within {1 - float(np.median(far)):.1e} of their limit"
     return ""
 
 

@@ -178,6 +178,15 @@ class Recording(Observer):
         last_axis = event.static.get("axis", -1) in (-1, len(node.shape) - 1)
         return self.values[node] if _is_normalizer(event.name) and last_axis else None
 
+    def ordinal(self, node: Node) -> str:
+        """ "2nd" for the second op of its name in its module; "" where there is only one."""
+        alike = [other for other in self.calls if (other.op, other.scope) == (node.op, node.scope)]
+        if len(alike) < 2:
+            return ""
+        n = alike.index(node) + 1
+        ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+        return f"{n}{ending}"
+
     def newest(self) -> Node | None:
         """The root of the last backward pass; without one, what was computed last."""
         if self.root is not None:

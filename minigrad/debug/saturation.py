@@ -35,9 +35,15 @@ def saturated_ops(way: Sequence[Node], recording: Recording) -> list[str]:
             how, test = SATURATED[node.op]
             share = float(np.mean(test(np.asarray(recording.inputs(node)[0]), recording.values[node])))
             if share >= SHARE:
-                event = recording.calls[node]
-                found.append((share, f"{share:.0%} of the units of {event} are {how}{event.at}"))
+                op = which_of_its_name(node, recording)
+                found.append((share, f"{share:.0%} of the units of {op} are {how}{recording.calls[node].at}"))
     return [words for _, words in sorted(found, key=lambda pair: -pair[0])]
+
+
+def which_of_its_name(node: Node, recording: Recording) -> str:
+    """An op in words, "the 2nd `tanh` of shape (20, 8)" where its module has several of that name."""
+    ordinal = recording.ordinal(node)
+    return f"{f'the {ordinal} ' if ordinal else ''}{recording.calls[node]}"
 
 
 def cancelled_by_softmax(leaf: Node, way: Sequence[Node], recording: Recording) -> Node | None:

@@ -10,7 +10,7 @@ gradients, over all cases, in float32 and float64. `python -m minigrad` prints w
     elementwise    gelu, by slices that fit the cache
     linear         all rows in one product, the bias in place
     layer_norm     means and dots of rows as products
-    embedding      gradients of a table by a one-hot product, or sorted and summed run by run
+    embedding      gradients of a table added number by number
     cross_entropy  softmax minus one-hot, in place
     attention      blocks of queries by keys, kept keys-first; the same for tiled_attention
     gru            the steps of a sequence in place

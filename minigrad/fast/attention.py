@@ -27,7 +27,7 @@ from minigrad.ops.tiled_attention import (
 
 
 @faster(attention)
-def blocked(q, k, v, *, n_heads=None, mask=None, key_mask=None, causal=False, scale=None):
+def attention_in_blocks(q, k, v, *, n_heads=None, mask=None, key_mask=None, causal=False, scale=None):
     """Scores are made block by block, a few batch entries and 64 queries at a time: they stay in cache from the first
     product to the last. Causal attention leaves out the blocks behind the diagonal. Results are laid out in memory as
     q, k and v are, so that splitting and merging heads costs no copy.
@@ -51,6 +51,7 @@ def blocked(q, k, v, *, n_heads=None, mask=None, key_mask=None, causal=False, sc
     q = q * scale  # a smaller array than the scores
     s = np.empty((*lead, 1, n_queries), q.dtype)
     y = _empty_like(q, v.shape[-1])
+    lowest = np.finfo(q.dtype).min  # where all scores of a query are −inf: −inf − (−inf) would be nan
     blocks = _blocks(lead, n_queries, n_keys, skip_later=causal and allowed is None)
     E = []
     for entries, queries, keys in blocks:
@@ -58,14 +59,12 @@ def blocked(q, k, v, *, n_heads=None, mask=None, key_mask=None, causal=False, sc
         e = k_ @ q_.mT  # (..., keys, queries)
         if forbidden is not None:  # written over, not added to: nan − inf would be nan
             np.copyto(e, -np.inf, where=(forbidden if allowed is None else forbidden[entries])[..., keys, queries])
-        m = e.max(-2, keepdims=True)
-        e -= m if allowed is None else np.where(np.isneginf(m), 0, m)
+        e -= np.maximum(e.max(-2, keepdims=True), lowest)
         np.exp(e, out=e)
         np.matmul(ones(e.shape[-2], e.dtype)[None, :], e, out=s[entries][..., queries])
         np.matmul(e.mT, v_, out=y[entries][..., queries, :])
         E.append(e)
-    if allowed is not None:
-        s[s == 0] = 1  # nothing to attend to
+    s[s == 0] = 1  # nothing to attend to
     y /= s.mT
 
     def vjp_qkv(grad_y):
@@ -89,7 +88,7 @@ def blocked(q, k, v, *, n_heads=None, mask=None, key_mask=None, causal=False, sc
 
 
 @faster(tiled_attention)
-def tiled(q, k, v, *, mask=None, key_mask=None, causal=False, window=None, scale=None, tile=256):
+def tiled_attention_in_place(q, k, v, *, mask=None, key_mask=None, causal=False, window=None, scale=None, tile=256):
     """The page's tiles, keys-first and in place. m and s apart are more exact than the row's logsumexp m + ln s, in
     which a large m would round the digits of ln s away.
     """
@@ -114,9 +113,9 @@ def tiled(q, k, v, *, mask=None, key_mask=None, causal=False, window=None, scale
 
     m = np.full((*lead, 1, n_queries), -np.inf, q.dtype)
     s = np.zeros((*lead, 1, n_queries), q.dtype)
-    y = np.zeros((*lead, n_queries, v.shape[-1]), q.dtype)
+    a = np.zeros((*lead, n_queries, v.shape[-1]), q.dtype)
     for queries, all_keys in tiles:
-        m_, s_, y_ = m[..., queries], s[..., queries], y[..., queries, :]  # views: what is written is written there
+        m_, s_, a_ = m[..., queries], s[..., queries], a[..., queries, :]  # views: what is written is written there
         for keys in all_keys:
             e = scores(queries, keys)
             larger = np.maximum(m_, e.max(-2, keepdims=True))
@@ -126,12 +125,12 @@ def tiled(q, k, v, *, mask=None, key_mask=None, causal=False, window=None, scale
             shrink = np.exp(m_ - finite)
             s_ *= shrink
             s_ += e.sum(-2, keepdims=True)
-            y_ *= shrink.mT
-            y_ += e.mT @ v[..., keys, :]
+            a_ *= shrink.mT
+            a_ += e.mT @ v[..., keys, :]
             m_[...] = larger
     m[np.isneginf(m)] = 0  # a query with nothing to attend to
     s[s == 0] = 1
-    y /= s.mT
+    y = a / s.mT
 
     def vjp_qkv(grad_y):
         g = grad_y / s.mT

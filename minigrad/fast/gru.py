@@ -1,7 +1,7 @@
-"""A GRU's steps in place: one array for the gates, and all that does not depend on the running gradient in one pass.
+"""A GRU's steps in place. One array holds all gates, and what does not depend on the running gradient g is one pass.
 
-Arrays are kept steps-first, so that each step's product finds its (rows, d) in one piece. In backward, only a product
-and seven passes over one step are left in the loop.
+Arrays are kept with the steps in front, (T, rows, d), so that the product of each step finds its rows in one piece.
+Backward makes the slopes of all steps at once. What is left in its loop is one product and seven passes over a step.
 """
 
 import numpy as np
@@ -14,16 +14,15 @@ from minigrad.ops.recurrent import check_mask, check_shapes, gru
 
 @faster(gru)
 def gru_in_place(x, h, weight, bias=None, *, mask=None):
-    """σ(x) = ½ + ½ tanh(x/2) cannot overflow. A masked position has z = 1: σ(∞), exactly."""
+    """σ(x) = ½ + ½ tanh(x/2), in place, cannot overflow."""
     check_shapes(x, h, weight, bias)
     n_steps, d = x.shape[-2], weight.shape[0]
-    # (T, rows, 3d): a copy, which becomes r, z and n
-    gates = _steps_first(x).astype(np.result_type(x, h, weight), order="C")
+    gates = _steps_first(x).astype(np.result_type(x, h, weight), order="C")  # a copy, which becomes r, z and n
     r, z, n = gates[..., :d], gates[..., d : 2 * d], gates[..., 2 * d :]
+    masked = None
     if mask is not None:
-        masked = ~_steps_first(check_mask(mask, x.shape[:-1])[..., None])[..., 0]
-        gates[masked] = 0
-        z[masked] = np.inf  # σ(∞) is 1, exactly
+        masked = ~_steps_first(check_mask(mask, x.shape[:-1])[..., None])  # (T, rows, 1)
+        gates[masked[..., 0]] = 0  # whatever stands there, nan included
     states = np.empty((n_steps + 1, *z.shape[1:]), gates.dtype)  # the first is h
     states[0] = np.broadcast_to(h, (*x.shape[:-2], d)).reshape(-1, d)
     c = np.empty(z.shape, gates.dtype)
@@ -33,6 +32,8 @@ def gru_in_place(x, h, weight, bias=None, *, mask=None):
         rz = gates[t, :, : 2 * d]
         rz += u[:, : 2 * d]
         _sigmoid_in_place(rz)
+        if masked is not None:
+            np.copyto(z[t], 1, where=masked[t])  # the state stays as it was
         n[t] += r[t] * c[t]
         np.tanh(n[t], out=n[t])
         np.multiply(1 - z[t], n[t], out=states[t + 1])

@@ -55,6 +55,13 @@ def case(*arrays: Any, typical_size: float | None = None, differs: bool = False,
     return Case(arrays, static, typical_size, differs)
 
 
+# What an estimator's gradient is the gradient of: this op, with the same arrays and keywords, changed as said here.
+STANDS_FOR: dict[str, tuple[str, dict[str, Any]]] = {
+    "straight_through": ("softmax", {}),
+    "gumbel_softmax": ("gumbel_softmax", {"hard": False}),
+}
+
+
 # --- numbers to use ----------------------------------------------------------------------------------------------
 
 _rng = np.random.default_rng(0)

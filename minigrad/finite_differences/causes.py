@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,12 +30,28 @@ def likely_cause(argument: Argument, true: Array, n_wrong: int) -> str:
         return "f does not change. A gradient where there should be none?"
     if not argument.by_vjp.any():
         return "the VJP returns 0"
+    if not np.isfinite(argument.by_vjp).all():
+        bad = "nan" if np.isnan(argument.by_vjp).any() else "inf"
+        if np.isinf(argument.y).any():
+            return f"the VJP returns {bad}, and f itself is −inf. Check at inputs where it is finite"
+        return f"the VJP returns {bad} where f has a finite slope. Does it overflow, or divide by 0?"
     return (
         _not_linear(argument)
         or _by_numbers(argument, true, n_wrong)
         or _by_jacobian(argument, true)
         or _by_places(argument, true, n_wrong)
     )
+
+
+def exchanged(arguments: Sequence[Argument], wrong: Mapping[int, Array]) -> dict[int, str]:
+    """Which wrong gradients are those of another argument: {argument: sentence}; `wrong` has the right ones."""
+    found = {}
+    for i, own in wrong.items():
+        by_vjp = arguments[i].by_vjp
+        for j, of_another in wrong.items():
+            if i != j and own.shape == of_another.shape and _explains(of_another, by_vjp, own):
+                found[i] = f"exchanged? This is the gradient of argument {arguments[j].position}"
+    return found
 
 
 def largest(numbers: Array) -> float:
@@ -65,7 +82,7 @@ def _by_numbers(argument: Argument, true: Array, n_wrong: int) -> str:
     by_vjp = argument.by_vjp
     ratio = float(np.sum(by_vjp * true) / np.sum(true * true))
     if _explains(ratio * true, by_vjp, true) and (n_wrong > 1 or true.size == 1):
-        return _cause_of_ratio(ratio, {*true.shape, *argument.y.shape} - {0, 1, 2})
+        return _cause_of_ratio(ratio, {*true.shape, *argument.y.shape} - {0, 1, 2}, true.shape == argument.y.shape)
     if largest(by_vjp - true) < 1e-3 * largest(true):
         return "almost right. A small term, an eps, or large numbers cancelling inside f?"
     if _explains(np.where(by_vjp * true < 0, -true, true), by_vjp, true):
@@ -73,12 +90,13 @@ def _by_numbers(argument: Argument, true: Array, n_wrong: int) -> str:
     return ""
 
 
-def _cause_of_ratio(ratio: float, lengths: set[int]) -> str:
+def _cause_of_ratio(ratio: float, lengths: set[int], same_shape: bool) -> str:
     """The gradient is `ratio` times the true one everywhere; `lengths` are those of the axes."""
+    or_else = ", or another constant factor" if same_shape else ""  # f may have no sum at all
     known = {-1.0: "sign", 2.0: "counted twice?", 0.5: "counted once instead of twice, or a factor 2 forgotten?"}
     for n in lengths:
-        known[n] = f"summed over an axis of length {n} instead of averaged?"
-        known[1 / n] = f"averaged over an axis of length {n} instead of summed?"
+        known[n] = f"summed over an axis of length {n} instead of averaged{or_else}?"
+        known[1 / n] = f"averaged over an axis of length {n} instead of summed{or_else}?"
     for value, cause in known.items():
         if math.isclose(ratio, value, rel_tol=1e-5):
             return cause
@@ -91,13 +109,18 @@ def _cause_of_ratio(ratio: float, lengths: set[int]) -> str:
 def _by_places(argument: Argument, true: Array, n_wrong: int) -> str:
     """Last of all: are the numbers right, and only in other places?"""
     by_vjp, shape, y_shape = argument.by_vjp, true.shape, argument.y.shape
-    if largest(np.sort(true, None) - np.sort(by_vjp, None)) <= CLOSE * largest(by_vjp - true):
-        return "the right numbers in the wrong places: permuted?"
+    if permuted := _permuted(by_vjp, true):
+        return permuted
     if shape != y_shape and _broadcasts(shape, y_shape):
         return "not summed over a broadcast axis?"
     if n_wrong <= true.size / 2:
         return "right elsewhere. A mask, a boundary, or a repeated index?"
     return "a term missing?"
+
+
+def _permuted(by_vjp: Array, true: Array) -> str:
+    same = largest(np.sort(true, None) - np.sort(by_vjp, None)) <= CLOSE * largest(by_vjp - true)
+    return "the right numbers in the wrong places: permuted?" if same else ""
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -144,8 +167,7 @@ def _step(x: Array) -> float:
 
 def _change(argument: Argument, x: Array, step: Array) -> Array:
     above, below = argument.f(x + step), argument.f(x - step)
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(np.where(above == below, 0, above - below), posinf=0, neginf=0)
+    return np.nan_to_num(np.where(above == below, 0, above - below), posinf=0, neginf=0)
 
 
 def _by_jacobian(argument: Argument, true: Array) -> str:
@@ -160,8 +182,11 @@ def _by_jacobian(argument: Argument, true: Array) -> str:
         _not_summed(argument, jacobians)
         or _other_order(argument, jacobians)
         or _other_axis(argument, jacobians)
-        or _row_sum(argument, jacobians)
         or _misplaced_factor(jacobians)
+        or _permuted(argument.by_vjp, true)
+        or _other_output(jacobians)
+        or _row_sum(argument, jacobians)
+        or _other_terms(jacobians)
     )
 
 
@@ -169,17 +194,16 @@ def _wrong_slope(argument: Argument, true: Array) -> str:
     """An elementwise op: was f′ taken at another point, or one of its factors forgotten?"""
     x, y, u, by_vjp = argument.x, argument.y, argument.u, argument.by_vjp
     step = _step(x)
-    with np.errstate(all="ignore"):
-        for where, point in (("f′(y) for f′(x)", y), ("f′(−x) for f′(x)", -x)):
-            if _explains(u * _change(argument, point, np.full(x.shape, step)) / (2 * step), by_vjp, true):
-                return f"the slope at the wrong point: {where}?"
-        if largest(argument.vjp_at(y) - true) <= CLOSE * largest(by_vjp - true):
-            return "the slope at the wrong point: x where y belongs?"
-        for name, factor in (("x", x), ("y", y), ("1 − x", 1 - x), ("1 − y", 1 - y)):
-            if _explains(true * factor, by_vjp, true):
-                return f"a factor {name} too much?"
-            if _explains(true / factor, by_vjp, true):
-                return f"a factor {name} forgotten?"
+    for where, point in (("f′(y) for f′(x)", y), ("f′(−x) for f′(x)", -x)):
+        if _explains(u * _change(argument, point, np.full(x.shape, step)) / (2 * step), by_vjp, true):
+            return f"the slope at the wrong point: {where}?"
+    if largest(argument.vjp_at(y) - true) <= CLOSE * largest(by_vjp - true):
+        return "the slope at the wrong point: x where y belongs?"
+    for name, factor in (("x", x), ("y", y), ("1 − x", 1 - x), ("1 − y", 1 - y)):
+        if _explains(true * factor, by_vjp, true):
+            return f"a factor {name} too much?"
+        if _explains(true / factor, by_vjp, true):
+            return f"a factor {name} forgotten?"
     return "a wrong slope: f works on each element alone, and so does the VJP, but with another factor"
 
 
@@ -197,8 +221,12 @@ def _not_summed(argument: Argument, jacobians: Jacobians) -> str:
 
 
 def _other_order(argument: Argument, jacobians: Jacobians) -> str:
-    """The true Jacobian with an axis reversed, or with its axes in another order."""
+    """The true Jacobian moved along an axis, with an axis reversed, or with its axes in another order."""
     true, m, n = jacobians.true, jacobians.y_axes, jacobians.true.ndim
+    for axis in range(n):
+        for by in range(1, true.shape[axis] if true.shape[axis] > 2 else 0):  # of two elements it would be a flip
+            if jacobians.explained_by(np.roll(true, by, axis)):
+                return f"the right numbers in the wrong places: shifted along axis {axis - m if axis >= m else axis}?"
     flips = [(a,) for a in range(n)] + [(a, m + a) for a in range(min(m, n - m))]
     for axes in flips:
         if jacobians.explained_by(np.flip(true, axes)):
@@ -223,9 +251,30 @@ def _other_axis(argument: Argument, jacobians: Jacobians) -> str:
         return f"summed over the wrong axis? The VJP mixes elements along axis {axes}, f does not"
     if right and not jacobians.coupled(jacobians.by_vjp - jacobians.true):
         return "the terms of the other elements are right, that of its own element is missing or wrong"
-    nowhere = np.abs(jacobians.true) <= 1e-6 * largest(jacobians.true)
-    if jacobians.explained_by(np.where(nowhere, jacobians.by_vjp, jacobians.true)):
-        return "too many terms: the VJP has some where f does not depend on x"
+    return ""
+
+
+def _other_output(jacobians: Jacobians) -> str:
+    """Were the gradients of all outputs the same, the VJP would be right: it mixes up which output is whose."""
+    true, by_vjp = jacobians.flat(jacobians.true).sum(0), jacobians.flat(jacobians.by_vjp).sum(0)
+    if largest(true) > 0.01 * largest(jacobians.true) and largest(by_vjp - true) <= 1e-4 * largest(true):
+        return "right only if grad_y is the same everywhere: is it spread along the wrong axis?"
+    return ""
+
+
+def _other_terms(jacobians: Jacobians) -> str:
+    """Where does some y depend on some x? Compare these places, whatever the numbers are."""
+    true, by_vjp = jacobians.flat(jacobians.true), jacobians.flat(jacobians.by_vjp)
+    right, given = (np.abs(jacobian) > 1e-6 * largest(jacobian) for jacobian in (true, by_vjp))
+    if (right.any(1) & ~given.any(1)).any():
+        return "only some of the outputs send a gradient. Is only a part of grad_y used?"
+    if not (right & ~given).any() and (given & ~right).any():
+        others = "" if _explains(np.where(right, true, by_vjp), by_vjp, true) else ", and the others are wrong"
+        return f"too many terms: the VJP has some where f does not depend on x{others}. A mask forgotten?"
+    if not (given & ~right).any() and (right & ~given).any():
+        return "terms are missing: f depends on more elements of x than the VJP has"
+    if not (given ^ right).any() and right.mean() < 0.7:
+        return "all terms are where they should be, but with a wrong factor each"
     return ""
 
 

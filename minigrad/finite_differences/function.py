@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,31 +31,40 @@ class Argument(NamedTuple):
 
     def change(self, y_before: Array, y: Array) -> float:
         """<u, y − y_before>. Outputs that did not move, −inf among them, add nothing, not even rounding."""
-        with np.errstate(invalid="ignore"):
-            return float(np.sum(self.u * np.where(y == y_before, 0, y - y_before)))
+        return float(np.sum(self.u * np.where(y == y_before, 0, y - y_before)))
 
     def size_of(self, y: Array, other: Array) -> float:
         """The sum of |u·y|, or of |u·other| where that is larger: what rounding is relative to."""
         sizes = np.abs(self.u) * np.maximum(np.abs(y), np.abs(other))
         return float(np.sum(sizes, where=np.isfinite(sizes)))
 
+    def matters_far_away(self) -> bool:
+        """Whether <u, f> changes where x moves in one of 20 random directions, by about twice its own size."""
+        rng = np.random.default_rng(0)
+        steps = 2 * size_of(self.x) * rng.normal(size=(20, *self.x.shape))
+        far = [self.f(self.x + step) for step in steps]
+        return any(abs(self.change(self.y, y)) > 1e-6 * self.size_of(self.y, y) for y in far)
+
 
 class Function:
     """`f` at `inputs`.
 
-    Raises TypeError where nothing can be differentiated, ValueError where the inputs or f(inputs) contain nan.
+    Raises TypeError where nothing can be differentiated, ValueError where the inputs or f(inputs) contain nan or inf.
     """
 
     def __init__(self, f: Callable[..., Tensor], inputs: tuple[Any, ...]) -> None:
-        self.f = f
+        self.f, self.given = f, inputs
         self.arrays = [_array(position, given) for position, given in enumerate(inputs)]
         self.names = _argument_names(f, inputs)
         self.floating = {i: x for i, x in enumerate(self.arrays) if x is not None and x.dtype.kind == "f"}
         if not self.floating:
-            raise TypeError("gradcheck found nothing to differentiate: no input is a float array")
+            raise TypeError(
+                "gradcheck found nothing to differentiate: no input is a float or an array of floats, "
+                "and integers have no gradient. Write 1.0 for 1"
+            )
 
         self.leaves = {i: Tensor(x, requires_grad=True, name=self.names[i] or None) for i, x in self.floating.items()}
-        self.output = f(*[self.leaves[i] if i in self.leaves else _tensor(a) for i, a in enumerate(self.arrays)])
+        self.output = f(*self._arguments(self.leaves))
         self.name = _function_name(f, self.output)
         _check_output(self.name, self.output)
         self.y = self.output.data
@@ -66,20 +76,27 @@ class Function:
 
     def with_argument(self, position: int, x: Array) -> Array:
         """f(inputs) with one of the arguments replaced by x."""
-        arrays = [x if i == position else array for i, array in enumerate(self.arrays)]
-        with no_grad(), np.errstate(all="ignore"):
-            return self.f(*map(_tensor, arrays)).data
+        moved = self.floating | {position: x}
+        with no_grad():
+            return self.f(*self._arguments({i: Tensor(a) for i, a in moved.items()})).data
+
+    def _arguments(self, floating: dict[int, Tensor]) -> list[Any]:
+        """What f takes: these, and the others as they are, arrays as Tensors."""
+        return [
+            floating[i] if i in floating else given if given is None or isinstance(given, int) else Tensor(array)
+            for i, (given, array) in enumerate(zip(self.given, self.arrays, strict=True))
+        ]
 
     def _ignores_its_inputs(self) -> bool:
         """Whether the output stays the same where every input has moved by 1."""
-        moved = [_tensor(self.floating[i] + 1 if i in self.floating else a) for i, a in enumerate(self.arrays)]
-        with no_grad(), np.errstate(all="ignore"):
-            return np.array_equal(self.y, self.f(*moved).data)
+        with no_grad():
+            moved = self.f(*self._arguments({i: Tensor(x + 1) for i, x in self.floating.items()}))
+        return np.array_equal(self.y, moved.data)
 
-    def is_deterministic(self) -> bool:
-        """Whether a second call gives the same output."""
+    def is_deterministic(self, calls: int = 1) -> bool:
+        """Whether more calls give the same output."""
         position, x = next(iter(self.floating.items()))
-        return np.array_equal(self.y, self.with_argument(position, x))
+        return all(np.array_equal(self.y, self.with_argument(position, x)) for _ in range(calls))
 
     def overwritten(self, u: Array) -> str:
         """What is said of a VJP that writes into an array that is not its own; "" if none does."""
@@ -127,7 +144,7 @@ class Function:
     def _vjp_at(self, position: int, u: Array, x: Array) -> Array:
         """The same for another x."""
         leaf = Tensor(x, requires_grad=True)
-        y = self.f(*[leaf if i == position else _tensor(array) for i, array in enumerate(self.arrays)])
+        y = self.f(*self._arguments({i: Tensor(a) for i, a in self.floating.items()} | {position: leaf}))
         (grad,) = _gradients(y, [leaf], u)
         return np.zeros_like(x) if grad is None else grad
 
@@ -148,8 +165,7 @@ def _gradients(y: Tensor, leaves: list[Tensor], u: Array) -> list[Array | None]:
     for leaf in leaves:
         leaf.grad = None
     try:
-        with np.errstate(all="ignore"):
-            y.backward(u, retain_graph=True)
+        y.backward(u, retain_graph=True)
     finally:
         for other, grad in zip(others, before, strict=True):
             if grad is None or other.grad is None:
@@ -159,18 +175,20 @@ def _gradients(y: Tensor, leaves: list[Tensor], u: Array) -> list[Array | None]:
     return [leaf.grad for leaf in leaves]
 
 
-def _tensor(array: Array | None) -> Tensor | None:
-    return None if array is None else Tensor(array)
+def size_of(x: Array) -> float:
+    """The root mean square; 1 where that is 0, and where there is nothing."""
+    return math.sqrt(np.mean(x * x) if x.size else 0) or 1.0
 
 
 def _array(position: int, given: Any) -> Array | None:
     """A float64 array, or an integer or boolean one as it is."""
     if given is None:
         return None
-    array = Tensor(given).data  # lists of numbers become floats here, as everywhere
+    array = Tensor(given).data if isinstance(given, Tensor) else np.asarray(given)
+    Tensor(given)  # says so where these are no numbers
     if array.dtype.kind != "f":
         return array
-    array = np.array(given.data if isinstance(given, Tensor) else given, dtype=np.float64)
+    array = np.array(array, dtype=np.float64)
     if not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))[0].tolist()
         raise ValueError(
@@ -182,9 +200,13 @@ def _array(position: int, given: Any) -> Array | None:
 def _check_output(function: str, y: Any) -> None:
     if not isinstance(y, Tensor):
         raise TypeError(f"gradcheck needs a function that returns one Tensor; {function} returned {type(y).__name__}")
-    if np.isnan(y.data).any():
-        bad = np.argwhere(np.isnan(y.data))[0].tolist()
-        raise ValueError(f"{function} of these inputs is nan at {bad}: there is nothing to compare")
+    no_number = np.isnan(y.data) | np.isposinf(y.data)  # −inf may be the logarithm of a masked weight
+    if no_number.any():
+        bad = np.argwhere(no_number)[0].tolist()
+        raise ValueError(
+            f"{function} of these inputs is {y.data[tuple(bad)]} at {bad}: there is no slope to compare. "
+            f"Check at inputs where it is finite"
+        )
 
 
 def _argument_names(f: Callable[..., Tensor], inputs: tuple[Any, ...]) -> list[str]:

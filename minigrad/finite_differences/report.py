@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +13,16 @@ from minigrad.finite_differences.causes import largest, likely_cause
 from minigrad.finite_differences.function import Argument
 
 Index = tuple[int, ...]
-Verdict = Literal["ok", "wrong gradient", "overwrites", "unused", "kink", "lost in rounding", "not deterministic"]
+Verdict = Literal[
+    "ok",
+    "wrong gradient",
+    "overwrites",
+    "unused",
+    "kink",
+    "lost in rounding",
+    "too small to tell",
+    "not deterministic",
+]
 
 
 class Slope(NamedTuple):
@@ -50,10 +59,12 @@ class ArgumentCheck:
     zero: bool  # both gradients are 0, up to rounding
     unused: bool  # f never took this argument, and its output does not move with it
     lost: bool  # rounding in f is so large that a wrong gradient could not be told from a right one
+    too_small: bool  # the same, since f is nearly flat here: it does move where x moves far
     index: Index  # the element that the three fields below are about: the worst, or the first kink
     by_vjp: float
     by_differences: float
     likely_cause: str  # "" if nothing is wrong
+    differences: Array = field(repr=False, compare=False)  # all of by_differences
 
     @classmethod
     def of(
@@ -77,6 +88,8 @@ class ArgumentCheck:
         zero = not wrong and bool(np.all((np.abs(by_vjp) <= noise) & (np.abs(by_differences) <= noise)))
         lost = not wrong and largest(by_vjp) > 1e-10 and 0.01 * largest(by_vjp) < largest(noise)  # |u| is about 1
 
+        only_rounding = zero and bool(by_vjp.any() or by_differences.any())
+
         def relative(size: float) -> float:
             whole = largest(by_differences)
             return size / whole if whole else math.inf if size else 0.0
@@ -92,10 +105,12 @@ class ArgumentCheck:
             zero=zero,
             unused=not argument.in_graph and not by_differences.any(),
             lost=lost,
+            too_small=only_rounding and argument.matters_far_away(),
             index=index,
             by_vjp=float(by_vjp[index]) if x.size else math.nan,
             by_differences=float(by_differences[index]) if x.size else math.nan,
             likely_cause=cause,
+            differences=by_differences,
         )
 
     def __str__(self) -> str:
@@ -111,7 +126,7 @@ class ArgumentCheck:
             ratio = f"{self.by_vjp / self.by_differences + 0.0:.6g}" if self.by_differences else "inf"
             return (
                 f"{who}: {len(self.wrong)} of {math.prod(self.shape)} elements differ, most at {list(self.index)}\n"
-                f"      by VJP          {self.by_vjp: .10g}\n"
+                f"      by VJP          {self.by_vjp: .10g}   for a random grad_y\n"
                 f"      by differences  {self.by_differences: .10g}\n"
                 f"      ratio {ratio}: {self.likely_cause}"
             )
@@ -123,6 +138,11 @@ class ArgumentCheck:
                 f"{who}: rounding in f hides the gradient (up to {self.by_vjp:.3g} by VJP), nothing was tested: "
                 f"leave out large constant parts of f's output, or take larger inputs"
             )
+        if self.too_small:
+            return (
+                f"{who}: f is so flat here that rounding hides its slope, so nothing was tested. Take inputs where it "
+                f"is steeper: for a softmax or a sigmoid, scores nearer together or nearer to 0"
+            )
         if self.zero and self.by_vjp == 0 == self.by_differences:
             return f"{who}: the gradient is 0"
         if self.zero:
@@ -131,9 +151,9 @@ class ArgumentCheck:
         return f"{who}: agrees, worst relative error {self.relative_error:.1e}{weak}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientReport:
-    """What `gradcheck` found; `print` it."""
+    """What `gradcheck` found. Its repr is one line; `print` it for figures and causes."""
 
     function: str
     verdict: Verdict
@@ -152,6 +172,8 @@ class GradientReport:
             return cls(function, "kink", tuple(checks))
         if any(check.lost for check in checks):
             return cls(function, "lost in rounding", tuple(checks))
+        if any(check.too_small for check in checks):
+            return cls(function, "too small to tell", tuple(checks))
         return cls(function, "ok", tuple(checks))
 
     @property
@@ -162,6 +184,10 @@ class GradientReport:
     def relative_error(self) -> float:
         """The worst of all arguments, each relative to its own largest gradient."""
         return max((a.relative_error for a in self.arguments), default=math.nan)
+
+    def __repr__(self) -> str:
+        worst = "" if math.isnan(self.relative_error) else f", worst relative error {self.relative_error:.1e}"
+        return f"<gradcheck of {self.function}: {self.verdict}{worst}>"
 
     def __str__(self) -> str:
         head = f"gradcheck of {self.function}: {self.verdict}{f': {self.note}' if self.note else ''}"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from minigrad.engine import Array, Tensor, as_op
 from minigrad.finite_differences.cases import Case, case
 
-SECONDS = 0.2  # to spend on one op, if two calls of each don't take longer
+SECONDS = 0.2  # to spend on one op, if PAIRS calls of each don't take longer
+PAIRS = 9
+NOISE = 1.1  # two calls of the same code may differ by this factor
 
 _rng = np.random.default_rng(0)
 
@@ -34,18 +36,26 @@ SIZES: dict[str, Callable[[], Case]] = {
 
 
 def speed_up(op: Callable[..., Tensor], example: Case) -> float:
-    """The page's time for forward and backward, divided by the kernel's: for each, the fastest of several calls.
+    """The page's time for forward and backward, divided by the kernel's; nan where the machine is too busy to tell.
 
-    Page and kernel take turns, so that anything else the machine is doing slows both.
+    Page and kernel take turns, and each pair of calls gives a ratio: what else the machine is doing slows both. The
+    answer is the median of the ratios. Where the middle half of them reaches from clearly slower to clearly faster,
+    there is none.
     """
     page = as_op(op.__wrapped__, name=op.__name__, indices=op.indices)  # type: ignore[attr-defined]
-    by_page, by_kernel = math.inf, math.inf
-    calls, start = 0, time.perf_counter()
-    while calls < 2 or time.perf_counter() - start < SECONDS:
-        by_page = min(by_page, seconds_for(page, example))
-        by_kernel = min(by_kernel, seconds_for(op, example))
-        calls += 1
-    return by_page / by_kernel
+    for f in (page, op):
+        seconds_for(f, example)  # the first call of each is slower
+    ratios: list[float] = []
+    start = time.perf_counter()
+    while len(ratios) < PAIRS or time.perf_counter() - start < SECONDS:
+        ratios.append(seconds_for(page, example) / seconds_for(op, example))
+    return typical(ratios)
+
+
+def typical(ratios: Sequence[float]) -> float:
+    """The median; nan where the quartiles disagree about which is faster."""
+    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    return math.nan if low < 1 / NOISE and high > NOISE else float(middle)
 
 
 def seconds_for(op: Callable[..., Tensor], example: Case) -> float:

@@ -11,11 +11,11 @@ def matmul(a, b):
 
     Shapes.  a (..., n, k), b (..., k, m), y (..., n, m).
 
-    Backward.  yₙₘ = Σₖ aₙₖ bₖₘ.  The entry aₙₖ is used in row n of y, once for every m, each time multiplied by bₖₘ.
-    The entry bₖₘ is used in column m of y, once for every n, each time multiplied by aₙₖ. So
-        grad_aₙₖ = Σₘ grad_yₙₘ bₖₘ
-        grad_bₖₘ = Σₙ aₙₖ grad_yₙₘ
-    In each, the index that is summed stands next to itself once one factor is transposed, (bᵀ)ₘₖ and (aᵀ)ₖₙ:
+    Backward.  yᵢⱼ = Σₗ aᵢₗ bₗⱼ.  The entry aᵢₗ is used in row i of y, once for every j, each time multiplied by bₗⱼ.
+    The entry bₗⱼ is used in column j of y, once for every i, each time multiplied by aᵢₗ. So
+        grad_aᵢₗ = Σⱼ grad_yᵢⱼ bₗⱼ
+        grad_bₗⱼ = Σᵢ aᵢₗ grad_yᵢⱼ
+    In each, the index that is summed stands next to itself once one factor is transposed, (bᵀ)ⱼₗ and (aᵀ)ₗᵢ:
         grad_a = grad_y @ bᵀ
         grad_b = aᵀ @ grad_y
     The shapes check this, (n, m)·(m, k) and (k, n)·(n, m), but don't prove it: square matrices fit in any order.

@@ -29,7 +29,8 @@ def softmax(x, *, axis=-1, mask=None):
 
     Numerics.  That same invariance lets us subtract m = max(x) first. Then every exponent is ≤ 0 and s ≥ 1: nothing
     overflows, and nothing is divided by zero. m depends on x as well, but y is the same for every m, so ∂y/∂m = 0 and
-    no gradient comes through m. In float32 the weight of a score that lies more than 104 below the largest rounds to 0.
+    no gradient comes through m. In float32 the weight of a score that lies more than 104 below the largest rounds to 0:
+    exp(−104) is less than half of 2⁻¹⁴⁹, the smallest float32.
     Where everything is masked there is nothing to choose from: weights 0, gradient 0.
     """
     y, _ = exp_shifted(x, axis, mask)

@@ -16,12 +16,12 @@ def tiled_attention(q, k, v, *, mask=None, key_mask=None, causal=False, window=N
         S = q kᵀ / √d,   W = softmax(S),   y = W v          S and W are never there as a whole
 
     Forward.  It seems that a row's maximum and sum must be known before softmax can weigh the first value. The online
-    softmax (Milakov & Gimelshein 2018) does without. For each query keep the maximum m, the sum s = Σⱼ exp(Sⱼ − m) and
-    y = Σⱼ exp(Sⱼ − m) vⱼ over the keys so far. When the next tile of keys raises the maximum to m′, all that was summed
-    so far is too large by one and the same factor, exp(m′ − m):
+    softmax (Milakov & Gimelshein 2018) does without. For each query keep the maximum m and two sums over the keys so
+    far, s = Σⱼ exp(Sⱼ − m) and a = Σⱼ exp(Sⱼ − m) vⱼ. When the next tile of keys raises the maximum to m′, all that was
+    summed so far is too large by one and the same factor, exp(m′ − m):
         s ← s · exp(m − m′) + Σⱼ exp(Sⱼ − m′)
-        y ← y · exp(m − m′) + Σⱼ exp(Sⱼ − m′) vⱼ             j over the keys of the tile
-    After the last tile the answer is y / s. (Without its backward: Rabe & Staats 2021.)
+        a ← a · exp(m − m′) + Σⱼ exp(Sⱼ − m′) vⱼ             j over the keys of the tile
+    After the last tile y = a / s. (Without its backward: Rabe & Staats 2021.)
 
     Shapes.  q (..., Tq, d), k (..., Tk, d), v (..., Tk, d_v), y (..., Tq, d_v); leading axes (batch, heads) broadcast.
     mask, key_mask, causal and scale are those of `attention`. With window=w a position sees only those less than w
@@ -43,7 +43,7 @@ def tiled_attention(q, k, v, *, mask=None, key_mask=None, causal=False, window=N
     check_tiles(n_queries, n_keys, causal, window, tile)
     mask = allowed_pairs(q, k, v, mask=mask, key_mask=key_mask)
     lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
-    q, k, v = (np.broadcast_to(a, lead + a.shape[-2:]) for a in (q, k, v))
+    q, k, v = (np.broadcast_to(x, lead + x.shape[-2:]) for x in (q, k, v))
     tiles = tiles_within_reach(n_queries, n_keys, causal, window, tile)
     attending, attended = True, True
     if mask is not None:
@@ -58,7 +58,7 @@ def tiled_attention(q, k, v, *, mask=None, key_mask=None, causal=False, window=N
 
     m = np.full((*lead, n_queries, 1), -np.inf, q.dtype)
     s = np.zeros((*lead, n_queries, 1), q.dtype)
-    y = np.zeros((*lead, n_queries, v.shape[-1]), q.dtype)
+    a = np.zeros((*lead, n_queries, v.shape[-1]), q.dtype)
     for queries, all_keys in tiles:
         rows = np.s_[..., queries, :]
         for keys in all_keys:
@@ -67,10 +67,10 @@ def tiled_attention(q, k, v, *, mask=None, key_mask=None, causal=False, window=N
             finite = np.where(np.isneginf(larger), 0, larger)  # −inf: nothing to attend to so far
             E, shrink = np.exp(S - finite), np.exp(m[rows] - finite)
             s[rows] = s[rows] * shrink + E.sum(-1, keepdims=True)
-            y[rows] = y[rows] * shrink + E @ v[..., keys, :]
+            a[rows] = a[rows] * shrink + E @ v[..., keys, :]
             m[rows] = larger
     m, s = np.where(np.isneginf(m), 0, m), np.where(s == 0, 1, s)  # a query with nothing to attend to
-    y /= s
+    y = a / s
 
     def vjp_qkv(grad_y):
         g = np.where(attending, grad_y, 0)

@@ -47,8 +47,9 @@ def adam(
         θ ← θ − lr · m̂ / (√v̂ + ε)
 
     m is the first moment of the gradient (its mean), v the second (the mean of its square), and t = 1, 2, ... counts
-    the updates. m and v start at 0, so at first they are too small: if g were always the same, m would be (1 − β₁ᵗ) g.
-    The divisions by 1 − β₁ᵗ and 1 − β₂ᵗ correct this.  (Kingma & Ba 2015, Adam.)
+    the updates. Usual are betas = (0.9, 0.999) and eps = 1e-8, which only matters where v̂ is nearly 0. m and v start at
+    0, so at first they are too small: if g were always the same, m would be (1 − β₁ᵗ) g. The divisions by 1 − β₁ᵗ and
+    1 − β₂ᵗ correct this.  (Kingma & Ba 2015, Adam.)
     """
     beta1, beta2 = betas
     g = g + weight_decay * theta

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -66,6 +67,12 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
         return
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
+
+
+def check_share(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a number from 0 to below 1."""
+    if not (isinstance(value, Real) and 0 <= float(value) < 1):
+        raise ValueError(f"{name} must be a number from 0 to below 1, not {value!r}")
 
 
 # --- the arguments of an op -------------------------------------------------------------------------------------------
@@ -229,6 +236,7 @@ def _owned(value: Any, op: str, key: str) -> Any:
             f"pass {key}=t.detach(), or write the formula in ops that take Tensors"
         )
     if isinstance(value, (Storage, np.ndarray)):
+        _check_raw(value)
         array = np.array(value)
         return array if array.ndim else array.item()  # like a NumPy scalar
     if isinstance(value, np.generic):
@@ -295,32 +303,60 @@ class Joint:
 def one_vjp(name: str, vjps: Any, inputs: list[Any], n_needed: int) -> Callable[[Array], Sequence[Array | None]]:
     """One function for all inputs out of the VJPs of each. Those that nobody needs are let go: they hold arrays."""
     if isinstance(vjps, Joint):
-        return vjps.vjp
+        return _checked_joint(name, vjps.vjp, len(inputs))
     if type(vjps) is not tuple:
         vjps = (vjps,)
-    if len(vjps) == len(inputs) == n_needed == 1 and vjps[0] is not None:
-        (vjp,) = vjps
-        return lambda grad_y: (vjp(grad_y),)
     if len(vjps) != len(inputs):
         raise TypeError(
             f"the op {name} returned {len(vjps)} VJPs for {len(inputs)} arrays: it needs one for each positional "
             f"parameter (None where there is no gradient); what is not an array goes after a `*`"
         )
-    if n_needed == len(inputs) and None not in vjps:
-        return lambda grad_y: [vjp(grad_y) for vjp in vjps]
-    needed = [vjp if hasattr(i, "vjp") else None for vjp, i in zip(vjps, inputs, strict=True)]
-    return lambda grad_y: [None if vjp is None else vjp(grad_y) for vjp in needed]
+    if n_needed < len(inputs):
+        without_node = (Constant, int, float, type(None))
+        vjps = tuple(None if isinstance(i, without_node) else vjp for vjp, i in zip(vjps, inputs, strict=True))
+
+    def pull_back(grad_y: Array) -> list[Array | None]:
+        grads: list[Array | None] = []
+        for vjp in vjps:
+            grad = None if vjp is None else vjp(grad_y)
+            if grad is None and vjp is not None:
+                raise TypeError(f"the VJP for input {len(grads)} of {name} returned None: is its `return` missing?")
+            grads.append(grad)
+        return grads
+
+    return pull_back
 
 
-def explain_vjp(error: Exception, node: Node) -> None:
-    """Add op and module to an error of one step of backward; raise a TypeError where a VJP returned no array."""
+def _checked_joint(
+    name: str, vjp: Callable[[Array], Sequence[Array | None]], n: int
+) -> Callable[[Array], Sequence[Array | None]]:
+    def pull_back(grad_y: Array) -> Sequence[Array | None]:
+        grads = vjp(grad_y)
+        if grads is None or len(grads) != n:
+            found = "None" if grads is None else f"{len(grads)} gradients"
+            raise TypeError(
+                f"the joint VJP of {name} returned {found} for {n} arrays: it returns one gradient for each, "
+                f"and None for one that has none"
+            )
+        return grads
+
+    return pull_back
+
+
+def explain_vjp(error: Exception, node: Node, position: int | None) -> None:
+    """Add op and module to an error in one step of backward.
+
+    Where a VJP has returned the wrong thing for the input at `position`, raise the error that says so.
+    """
     where = f"in the backward pass of {node.op}{' in ' + node.scope if node.scope else ''}"
-    at = error.__traceback__
-    while at is not None and at.tb_next is not None:
-        at = at.tb_next
-    if isinstance(error, AttributeError) and at is not None and at.tb_frame.f_code.co_name == "unbroadcast":
-        raise TypeError(f"{where}: a VJP returned {error.obj!r}, not an array in the shape of its input") from None
-    error.add_note(where)
+    if position is None:
+        error.add_note(where)
+        return
+    name = getattr(node.inputs[position], "name", None)
+    vjp = f"{where}: the VJP for input {position}{f', {name},' if name else ''}"
+    if isinstance(error, AttributeError):
+        raise TypeError(f"{vjp} returned {error.obj!r}, not an array in the shape of that input") from None
+    raise ValueError(f"{vjp} {error}") from None
 
 
 def start_of_backward(t: Storage, grad: ArrayLike | None) -> Array:
@@ -337,10 +373,7 @@ def start_of_backward(t: Storage, grad: ArrayLike | None) -> Array:
                 f"take a .sum() or pass the gradient of y: y.backward(grad)"
             )
         return np.ones_like(t._data)
-    start = np.array(grad, dtype=t.dtype)
-    if start.shape != t.shape:
-        raise ValueError(f"backward(grad) of shape {start.shape} for a Tensor of shape {t.shape}")
-    return start
+    return t._fitting(grad, "backward(grad)").astype(t.dtype)
 
 
 def with_context(error: Exception, name: str, args: Sequence[Any]) -> Exception:

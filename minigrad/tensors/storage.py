@@ -34,7 +34,7 @@ class Storage:
 
     @classmethod
     def _of(cls, array: Array, node: Node | None, memory_of: Leaf | None) -> Self:
-        """Wrap the output of an op, without a copy."""
+        """Wrap the output of an op, without a copy: an op that keeps its output cannot write it any more, either."""
         array.setflags(write=False)
         tensor = object.__new__(cls)
         tensor._data, tensor.node, tensor.leaf, tensor.memory_of = array, node, None, memory_of
@@ -98,10 +98,14 @@ class Storage:
 
     def _fitting(self, values: ArrayLike, what: str) -> Array:
         """The values as an array, if they are numbers, one for each element."""
-        array = np.asarray(values)
-        if array.dtype.kind not in "iufb" or isinstance(values, np.ma.MaskedArray):
-            kind = "a masked array" if isinstance(values, np.ma.MaskedArray) else array.dtype
-            raise TypeError(f"{what} must be floats, integers or booleans, not {kind}")
+        if isinstance(values, np.ma.MaskedArray):
+            raise TypeError(f"{what} must be floats, integers or booleans, not a masked array: use .filled(number)")
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise ValueError(f"{what} must be an array of shape {self.shape}: its rows differ in length") from error
+        if array.dtype.kind not in "iufb":
+            raise TypeError(f"{what} must be floats, integers or booleans, not {array.dtype}")
         if array.shape != self.shape:
             raise ValueError(f"{what} of shape {array.shape} does not fit a Tensor of shape {self.shape}")
         return array
@@ -110,6 +114,11 @@ class Storage:
     def name(self) -> str | None:
         """What pictures and errors call this leaf."""
         return self.leaf.name if self.leaf is not None else None
+
+    @property
+    def path(self) -> str | None:
+        """The name with those of the modules around this leaf, as far as they are known: "blocks.0.attn.key.weight"."""
+        return (self.leaf.path or self.leaf.name) if self.leaf is not None else None
 
     @property
     def requires_grad(self) -> bool:
@@ -125,8 +134,9 @@ class Storage:
             self._become_leaf()
         self.node = self.leaf if wanted else None
 
-    def _become_leaf(self, name: str | None = None) -> None:
-        raise AssertionError("Tensor does this")
+    if TYPE_CHECKING:
+
+        def _become_leaf(self, name: str | None = None) -> None: ...  # in engine.py, where Leaf is
 
     # --- out of the graph, into NumPy and Python ----------------------------------------------------------------
     def numpy(self) -> Array:
@@ -223,8 +233,9 @@ def check_usable(nodes: Sequence[Node]) -> None:
             )
         for leaf, version in node.versions:
             if leaf.version != version:
+                name = leaf.path or leaf.name or "a leaf"
                 raise RuntimeError(
-                    f"{in_module(node.scope)}{node.op} used {leaf.name or 'a leaf'} of shape {leaf.shape}, which was "
+                    f"{in_module(node.scope)}{node.op} used {name} of shape {leaf.shape}, which was "
                     f"changed after the forward pass: its gradient would be wrong. "
                     f"Run the forward pass again before backward()"
                 )
@@ -232,7 +243,5 @@ def check_usable(nodes: Sequence[Node]) -> None:
 
 def leaf_shown_by(y: Array, args: Sequence[Any]) -> Leaf | None:
     """The leaf whose memory a read-only output shows, if one: reshape and its like return views."""
-    tensors = [a for a in args if isinstance(a, Storage)]
-    if len(tensors) > 1:
-        tensors = [t for t in tensors if np.may_share_memory(y, t._data)]
-    return (tensors[0].leaf or tensors[0].memory_of) if tensors else None
+    shown = (a.leaf or a.memory_of for a in args if isinstance(a, Storage) and np.may_share_memory(y, a._data))
+    return next(filter(None, shown), None)

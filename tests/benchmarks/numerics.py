@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from embedding import add_numbers, add_rows
 
 from minigrad import nn, optim
 from minigrad.fast.elementwise import gelu_by_slices, slices_of
@@ -34,16 +35,6 @@ def median_us(f: Callable[[], object], seconds: float = 0.4) -> float:
         f()
         times.append(time.perf_counter() - start)
     return 1e6 * statistics.median(times)
-
-
-def one_hot(ids: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
-    return (np.arange(n)[:, None] == ids).astype(np.float32) @ rows
-
-
-def add_at(ids: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
-    table = np.zeros((n, rows.shape[1]), np.float32)
-    np.add.at(table, ids, rows)
-    return table
 
 
 def adamw_step(piece: int) -> Callable[[], None]:
@@ -105,8 +96,8 @@ def main() -> None:
          "flattened", lambda: x.reshape(-1, 128) @ weight),
         ("linear: the bias' gradient, 768 rows of 128", ".sum(0)", lambda: short.sum(0),
          "ones @ rows", lambda: ones(768, short.dtype) @ short),
-        ("embedding: 768 ids, 65 rows of 128", "np.add.at", lambda: add_at(ids, rows, 65),
-         "one-hot product", lambda: one_hot(ids, rows, 65)),
+        ("embedding: 768 ids, 65 rows of 128", "add.at by row", lambda: add_rows(65, ids, rows),
+         "add.at by number", lambda: add_numbers(65, ids, rows)),
         ("layer_norm: mean of 768 rows of 128", ".mean(-1)", lambda: short.mean(-1, keepdims=True),
          "product with 1/d", lambda: short @ (ones(128, short.dtype)[:, None] / 128)),
         ("attention: maximum of 12 x 4 x 64 x 64 scores", "over axis -1", lambda: scores.max(-1, keepdims=True),

@@ -43,7 +43,7 @@ def test_nan_in_the_loss_is_told_though_the_gradient_is_finite():
 def test_nan_in_the_data_is_blamed_on_the_data():
     w = leaf()
     said = explain_grad(lambda: (w * [1.0, np.nan, 2.0]).sum(), w)
-    assert "`mul` of shapes (3,) and (3,), whose input 1 is nan already (1 of 3 values are nan)" in said.text
+    assert "`mul` of shapes (3,) and (3,), whose input 1 is nan already (1 of 3 values is nan)" in said.text
 
 
 def test_a_parameter_that_became_nan_after_the_recorded_step_is_not_blamed():

@@ -99,6 +99,13 @@ def test_what_cannot_be_checked_is_said():
     assert "an estimator" in text and "differences need finite inputs" in text
 
 
+def test_a_softmax_too_saturated_to_tell_is_not_called_wrong():
+    scores = mg.Tensor([40.0, 2.0, 1.0], requires_grad=True)
+    report = recorded(lambda: (mg.softmax(scores) * [1.0, 2.0, 3.0]).sum()).check(raise_error=False)
+    assert not report.wrong and report.checked == 2
+    assert len(report.skipped) == 1 and "`softmax`" in report.skipped[0] and "too small to tell" in report.skipped[0]
+
+
 def test_an_empty_recording_is_no_pass():
     with viz.record() as tape:
         mg.exp(X)

@@ -168,11 +168,73 @@ def test_a_vjp_of_the_wrong_shape_is_an_error_that_names_the_op(user_ops, bad, s
     def careless(x):
         return x * 1, bad
 
-    y = careless(leaf(np.ones((2, 3))))
+    y = in_scope("blocks.0", careless, leaf(np.ones((2, 3))))
     with pytest.raises(ValueError) as caught:
-        in_scope("blocks.0", y.sum().backward)
-    assert f"gradient of shape {shape} for an input of shape (2, 3)" in str(caught.value)
-    assert any("careless" in note for note in caught.value.__notes__)
+        y.sum().backward()
+    assert str(caught.value) == (
+        f"in the backward pass of careless in blocks.0: the VJP for input 0 returned a gradient of shape {shape} "
+        f"for an input of shape (2, 3)"
+    )
+
+
+def test_a_vjp_of_the_wrong_shape_among_several_is_named_by_its_input(user_ops):
+    @op
+    def product(a, b):
+        return a * b, (lambda grad_y: grad_y * b, lambda grad_y: grad_y[0])
+
+    y = product(leaf([1.0, 2.0]), leaf([3.0, 4.0], name="weight"))
+    with pytest.raises(ValueError, match=r"product: the VJP for input 1, weight, returned a gradient of shape \(\)"):
+        y.sum().backward()
+
+
+def test_a_vjp_without_its_return_is_an_error_that_names_op_and_input(user_ops):
+    """Trained on, its parameter would stay where it is, and nothing would say so."""
+
+    @op
+    def forgetful(x, weight):
+        def vjp_x(grad_y):
+            return grad_y * weight
+
+        def vjp_weight(grad_y):
+            _ = grad_y * x
+
+        return x * weight, (vjp_x, vjp_weight)
+
+    x, weight = leaf([1.0]), leaf([2.0])
+    forgetful(x, np.array([2.0])).backward()  # where nobody asks for it, nothing is missing
+    for y in (forgetful(x, weight), forgetful(np.array([1.0]), weight)):
+        with pytest.raises(TypeError, match=r"the VJP for input 1 of forgetful returned None: is its `return` missing"):
+            y.backward()
+
+    @op
+    def alone(x):
+        return x * 2, lambda grad_y: None
+
+    with pytest.raises(TypeError, match="the VJP for input 0 of alone returned None"):
+        alone(x).backward()
+
+    @op
+    def together(a, b):
+        return a * b, Joint(lambda grad_y: None)
+
+    with pytest.raises(TypeError, match="the joint VJP of together returned None for 2 arrays"):
+        together(x, weight).backward()
+
+
+def test_none_in_the_place_of_a_vjp_or_of_a_joint_gradient_declares_that_there_is_none(user_ops):
+    @op
+    def gated(x, gate):
+        return x * (gate > 0), (lambda grad_y: grad_y * (gate > 0), None)
+
+    @op
+    def gated_jointly(x, gate):
+        return x * (gate > 0), Joint(lambda grad_y: (grad_y * (gate > 0), None))
+
+    for f in (gated, gated_jointly):
+        x, gate = leaf([3.0, 2.0]), leaf([1.0, -1.0])
+        f(x, gate).sum().backward()
+        np.testing.assert_array_equal(x.grad, [1, 0])
+        assert gate.grad is None
 
 
 @pytest.mark.parametrize("wrong", [1, (None, None)])
@@ -201,9 +263,8 @@ def test_a_joint_vjp_with_the_wrong_number_of_gradients_names_the_op(user_ops):
         return a * b, Joint(lambda grad_y: (grad_y * b,))
 
     y = lopsided(leaf([1.0]), leaf([3.0]))
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(TypeError, match="the joint VJP of lopsided returned 1 gradients for 2 arrays"):
         y.backward()
-    assert any("lopsided" in note for note in caught.value.__notes__)
 
 
 def test_an_op_that_forgets_its_vjp_is_an_error_that_names_it(user_ops):

@@ -18,6 +18,7 @@ def test_softmax_flattens_small_scores_and_simple_normalization_does_not_see_the
     assert small["softmax"][0] < small["simple normalization"][0] < large["softmax"][0]
     np.testing.assert_allclose(small["simple normalization"], large["simple normalization"], rtol=1e-12)
     np.testing.assert_allclose(found["sigmoid below 0"], large["softmax"], atol=5e-4)
+    amplification.report_numbers(found)
     assert "0.84 0.11 0.04" in capsys.readouterr().out
 
 

@@ -75,7 +75,7 @@ def test_a_run_learns_and_leaves_checkpoint_picture_and_figures(tiny, tmp_path, 
     written = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert written["validation_loss"] == [list(pair) for pair in results["validation_loss"]]
     out = capsys.readouterr().out
-    assert f"{len(LINES):,} characters" in out
+    assert re.search(rf"{len(LINES):,}\s+characters", out)
     assert f"Validation loss {losses[30]:.3f} nats, {losses[30] / np.log(2):.2f} bits per character" in out
     assert results["sample"] in out
 
@@ -142,8 +142,9 @@ def test_ctrl_c_saves_and_the_run_that_goes_on_is_the_unbroken_one(number, tiny,
     assert checkpoint.load(path).step == number
 
     out = capsys.readouterr().out
-    assert f"stopped after step {number} of 30; saved. To go on:" in out
-    command = shlex.split(out.splitlines()[-1])
+    said, command = out.splitlines()[-1].split(". Go on with: ")
+    assert said == f"stopped after step {number} of 30, and saved"
+    command = shlex.split(command)
     assert command[0] == Path(sys.executable).name
     char_gpt.main(command[2:])  # all that is to be known is in the checkpoint
     assert_same_run(tmp_path / "unbroken" / "char_gpt.npz", path)
@@ -155,7 +156,7 @@ def test_a_run_can_be_resumed_from_another_folder(tmp_path, monkeypatch, stopped
     stopped_after(7)
     with pytest.raises(SystemExit):
         char_gpt.main(["--text", "lines.txt", "--out", "here", *TINY])
-    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    command = shlex.split(capsys.readouterr().out.split("Go on with: ")[1])
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     char_gpt.main(command[2:])

@@ -112,7 +112,7 @@ def test_in_the_record_argmax_never_moves_its_queries_and_keys():
 
 def test_its_picture_is_drawn(short_run):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    assert (short_run[1] / "digits.png").read_bytes().startswith(b"\x89PNG")
+    assert (short_run[1] / "digits_quick.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch, capsys, tmp_path):

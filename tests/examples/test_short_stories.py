@@ -20,14 +20,14 @@ def story(request, tmp_path_factory):
 def test_its_words_follow_the_numbers(story):
     _, module, results, out = story
     written = json.loads((out / "figures.json").read_text(encoding="utf-8"))
-    (words,) = module.in_words(written)
-    assert [words] == results["in_words"] and "nan" not in words
+    headline, details = module.in_words(written)
+    assert [headline, details] == results["in_words"] and len(headline) <= 80 and "nan" not in headline + details
 
 
 def test_it_is_drawn_for_light_and_for_dark_pages(story):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     name, _, _, out = story
-    for path in (out / f"{name}.png", out / f"{name}_dark.png"):
+    for path in (out / f"{name}_quick.png", out / f"{name}_quick_dark.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
 
 

@@ -105,6 +105,24 @@ def test_a_passing_report_shows_the_worst_error_of_each_argument():
     assert "the gradient is 0" in str(gradcheck(minigrad.uniform, X))
 
 
+def test_the_repr_is_one_line():
+    assert repr(gradcheck(minigrad.exp, X)).startswith("<gradcheck of exp: ok, worst relative error ")
+    report = report_of(tiny_with_the_wrong_sign, X)
+    assert "\n" not in repr(report) and repr(report).startswith(
+        "<gradcheck of tiny_with_the_wrong_sign: wrong gradient, "
+    )
+    assert "array(" not in repr(report.arguments[0])
+
+
+def test_gradients_given_to_each_others_argument_are_told_so():
+    quotient = as_op(lambda a, b: (a / b, (lambda g: -g * a / b**2, lambda g: g / b)))
+    causes = [a.likely_cause for a in report_of(quotient, X, X * X + 1).arguments]
+    assert causes == [f"exchanged? This is the gradient of argument {i}" for i in (1, 0)]
+    among_three = as_op(lambda a, b, c: (a * b * c, (lambda g: g * a * c, lambda g: g * b * c, lambda g: g * a * b)))
+    causes = [a.likely_cause for a in report_of(among_three, X, X * X + 1, X - 2).arguments]
+    assert [cause[:10] for cause in causes] == ["exchanged?", "exchanged?", ""]
+
+
 def test_an_estimator_is_reported_as_differing():
     report = report_of(minigrad.straight_through, X)
     assert report.verdict == "wrong gradient"

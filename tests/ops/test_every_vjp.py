@@ -12,9 +12,14 @@ pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kern
 every_op = pytest.mark.parametrize("op_name", sorted(OPS))
 
 
+def cases_of(op_name):
+    assert CASES.get(op_name), f"{op_name} needs cases in minigrad/finite_differences/cases.py"
+    return CASES[op_name]
+
+
 def calls(op_name, dtype=np.float64):
     """Each case of an op as (arguments, leaves among them, the Tensor it gives)."""
-    for case in CASES[op_name]:
+    for case in cases_of(op_name):
         arrays = [None if a is None else np.array(a) for a in case.arrays]
         arguments = [
             leaf(a, dtype) if a is not None and a.dtype.kind == "f" else a
@@ -65,7 +70,7 @@ def test_a_gradient_laid_out_differently_in_memory_gives_the_same(op_name):
 
 @every_op
 def test_inputs_laid_out_differently_in_memory_give_the_same(op_name):
-    for case in CASES[op_name]:
+    for case in cases_of(op_name):
         results = []
         for layout in (np.ascontiguousarray, np.asfortranarray, lambda a: np.repeat(a, 2, -1)[..., ::2]):
             arrays = [a if a is None or np.ndim(a) == 0 else layout(a) for a in case.arrays]
