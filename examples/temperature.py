@@ -146,7 +146,7 @@ def draw_gradients(results: dict[str, Any], size: Any, learned: Any) -> None:
         color = pictures.band(learned, 5 * np.arange(runs.shape[1]), runs[:, :, i], f"C{i}")
         learned.annotate(f"from τ = {start:g}", (0, start), xytext=(18, 4), textcoords="offset points", color=color)
     ends["truth"] = pictures.level(learned, TRUE_TAU, ":")
-    learned.set(xlabel="step of Adam", ylabel="τ", yscale="log", xlim=(0, 5 * runs.shape[1] - 5))
+    learned.set(xlabel="step of Adam", ylabel="τ", yscale="log", xlim=(0, 5 * max(1, runs.shape[1] - 1)))
     learned.set_title("A learned temperature finds the truth from anywhere")
     size.legend(fontsize=8, loc="upper right")
     pictures.labels(learned, ends)
