@@ -24,10 +24,11 @@ from minigrad.finite_differences.check import random_cotangent
 from minigrad.finite_differences.modules import MODULES, with_parameters
 from minigrad.finite_differences.speed import SIZES, speed_up
 from minigrad.tensors.operators import OPS
+from minigrad.viz.lab import add_command as add_lab
 
 # Each adds a command: it calls `commands.add_parser(...)` and `set_defaults(run=...)`, a function of the parsed
 # arguments that returns the exit code.
-COMMANDS: tuple[Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], None], ...] = ()
+COMMANDS: tuple[Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], None], ...] = (add_lab,)
 
 
 class Row(NamedTuple):

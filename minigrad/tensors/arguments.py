@@ -11,7 +11,7 @@ One rule for memory. Raw arrays are copied: a VJP may keep them, and the caller 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -124,9 +124,7 @@ class Signature:
         key = next(key for key in static if key not in self.keywords)
         if any(key == name for name, _ in self.defaults):
             return TypeError(f"{key!r} is given twice")
-        theirs = {"dim": "axis", "keepdim": "keepdims"}.get(key)
-        meant = f"; what PyTorch calls {key} is {theirs} here" if theirs in self.keywords else ""
-        return TypeError(f"no keyword {key!r}: it has {', '.join(sorted(self.keywords)) or 'none'}{meant}")
+        return unknown_keyword(key, self.keywords)
 
     def arrays(self, args: tuple[Any, ...]) -> list[Any]:
         """The arrays that the op computes with; None for what was left out."""
@@ -143,6 +141,13 @@ class Signature:
             _index(a) if index else _array(a, like, self.keeps_dtype)
             for a, index in zip(args, self.is_index, strict=True)
         ]
+
+
+def unknown_keyword(key: str, keywords: Collection[str]) -> TypeError:
+    """The error for a keyword that is none of these."""
+    theirs = {"dim": "axis", "keepdim": "keepdims"}.get(key)
+    meant = f"; what PyTorch calls {key} is {theirs} here" if theirs in keywords else ""
+    return TypeError(f"no keyword {key!r}: it has {', '.join(sorted(keywords)) or 'none'}{meant}")
 
 
 def _one_float_dtype(arrays: list[Array]) -> bool:
@@ -199,7 +204,9 @@ def _array(a: Any, like: np.dtype[Any] | None, keeps_dtype: bool) -> Array | Non
     return array.astype(FLOAT32)
 
 
-def _index(a: Any) -> Array:
+def _index(a: Any) -> Array | None:
+    if a is None:
+        return None
     _check_raw(a)
     array = a._data if isinstance(a, Storage) else np.array(a)
     if array.dtype.kind not in "iu":

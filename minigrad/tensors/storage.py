@@ -208,7 +208,9 @@ class Storage:
     def __reduce__(self) -> Any:
         """For copy.deepcopy and pickle: a leaf is its numbers, not its history."""
         if self.node is not None and self.node.op is not None:
-            raise TypeError(f"only leaves can be copied or pickled; this Tensor was computed by {self.node.op}")
+            raise TypeError(
+                f"only leaves can be copied or pickled; this Tensor was computed by {self.node.op}: take t.detach()"
+            )
         return _copied, (type(self), np.array(self._data), self.name, self.leaf is not None, self.node is not None)
 
 
