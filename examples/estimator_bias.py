@@ -18,7 +18,8 @@ Gumbel-softmax is sampled. Chance puts the mean of M draws off by noise = deviat
 ‖mean − g‖²/‖g‖² − noise², and a bias below the noise may as well be 0. There are three controls: a loss linear in the
 weights, on which straight-through should be exact; soft attention, whose gradient is that of another loss, the loss of
 the mean value; and the limit of Gumbel straight-through as τ → 0, which takes the difference of two choices' losses by
-the trapezoid rule, from the slopes at both (as in Liu et al. 2023). Each seed is another problem.
+the trapezoid rule, from the slopes at both. ReinMax (Liu et al. 2023) has that very mean at τ = 1 and from one draw
+D: with π = (D + p)/2, its weights move as 2 softmax at π − ½ softmax at p. Each seed is another problem.
 After Williams 1992, Bengio et al. 2013, Jang et al. and Maddison et al. 2017.
 
 Takes about 1.5 minutes on two cores; --quick less than 20 seconds.
@@ -41,9 +42,8 @@ import pictures
 SIZES, TABLES, TAUS = [4, 8, 16, 32, 64, 128], [8, 32], [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
 PLAIN, BASELINE, DRAWN = "REINFORCE, no baseline", "REINFORCE, baseline p·ℓ", "straight-through, drawn choice"
 ARGMAX, HARD, RELAXED = "straight-through, argmax", "Gumbel straight-through", "Gumbel relaxed"
+REINMAX = "ReinMax"
 LINEAR, SOFT, LIMIT = "control: linear loss", "control: soft attention", "control: trapezoid rule"
-COLORS = {PLAIN: "#c0392b", BASELINE: "#8f63b8", DRAWN: "#6b7683", ARGMAX: "#2e9d8f", HARD: "#c98a1b",
-          RELAXED: "#1f6fb4"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,17 @@ def measure(choice: Choice, seed: int) -> dict[str, dict[str, float]]:
         log_p = mg.log_softmax(x)[every, every]  # row i has drawn i
         return n * mg.reinforce(log_p, -each, -baseline)  # times n: mg.reinforce takes the mean over rows
 
+    halfway = np.log((one_hot + p) / 2) - scores  # softmax of scores plus this is π
+
+    def reinmax(x: mg.Tensor) -> mg.Tensor:
+        moves = 2 * mg.softmax(x + halfway) - mg.softmax(x) / 2
+        return loss(moves + (one_hot - moves.data))  # one-hot forward
+
     found = {  # where there is a row for each choice, row i is the estimate that drawing i gives
         PLAIN: gradients(lambda x: reinforce(x, 0.0), n),
         BASELINE: gradients(lambda x: reinforce(x, p @ each), n),
         DRAWN: gradients(lambda x: loss(mg.softmax(x) + (one_hot - p)), n),  # one-hot forward, softmax backward
+        REINMAX: gradients(reinmax, n),
         ARGMAX: gradients(lambda x: loss(mg.straight_through(x))),
         LINEAR: gradients(lambda x: (mg.straight_through(x) * each).sum(axis=-1)),
         SOFT: gradients(lambda x: loss(mg.softmax(x))),
@@ -157,7 +164,7 @@ def report(results: dict[str, Any]) -> None:
     keys = ["bias", "noise", "deviation", "cosine", "one draw"]
     for n in TABLES:
         lines = []
-        for name in (PLAIN, BASELINE, ARGMAX, DRAWN, *gumbel, LINEAR, SOFT, LIMIT):
+        for name in (PLAIN, BASELINE, ARGMAX, DRAWN, REINMAX, *gumbel, LINEAR, SOFT, LIMIT):
             columns = [figures(results, n, name, key) for key in keys]
             lines.append([name, *(story.spread(column, "{:.2f}") if any(column) else "0" for column in columns)])
         problems, samples = len(results["problems"][str(n)]), results["samples"]
@@ -165,26 +172,35 @@ def report(results: dict[str, Any]) -> None:
         story.table(title, ["estimate", *keys], lines)
 
 
-@pictures.picture(1, 3, size=(15, 5))
-def draw(results: dict[str, Any], bias: Any, deviation: Any, by_tau: Any) -> None:
-    for axis, key, ticks in ((bias, "bias", [0.1, 0.2, 0.5, 1, 2]), (deviation, "deviation", [0.5, 1, 2, 5, 10, 20])):
-        for name, color in COLORS.items():
-            row = f"{name}, τ = 1" if name in (HARD, RELAXED) else name
-            curves = np.array([figures(results, n, row, key) for n in SIZES]).T
-            if not curves.any():  # a logarithmic axis cannot show 0
-                row, curves = f"{name}: 0", np.nan * curves
-            pictures.band(axis, SIZES, curves, color, row)
-        axis.set(title=f"{key.capitalize()} by the number of choices N", xscale="log", yscale="log", xticks=SIZES)
-        axis.set(xlabel="N", xticklabels=SIZES, ylabel=f"{key} / size of the gradient", yticks=ticks, yticklabels=ticks)
-        axis.minorticks_off()
-    for name in (HARD, RELAXED):
+@pictures.picture(1, 2, size=(11, 4.6), dark=True, width_ratios=[1.15, 1])
+def draw(results: dict[str, Any], bars: Any, by_tau: Any) -> None:
+    rows = [PLAIN, BASELINE, REINMAX, *(f"{name}, τ = {tau:g}" for name in (HARD, RELAXED) for tau in (0.1, 1)), DRAWN]
+    rows += [ARGMAX, SOFT]
+    for at, name in enumerate(reversed(rows)):
+        for i, key in enumerate(("deviation", "bias")):
+            each = figures(results, 32, name, key)
+            y = at - 0.2 + 0.4 * i
+            label = key if at == 0 else None
+            bars.barh(y, statistics.median(each), 0.38, color=("C5", "C1")[i], label=label)
+            bars.plot([min(each), max(each)], [y, y], color="C6", linewidth=1.2)
+            if not any(each):
+                bars.annotate("0", (0, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+    bars.set_yticks(range(len(rows)), reversed(rows))
+    bars.set(xlabel="in units of the gradient's size: median and range", xscale="symlog")
+    bars.set_xticks([0, 1, 2, 5, 10, 20], ["0", "1", "2", "5", "10", "20"])
+    bars.set_title("Among 32: no bias, or little deviation")
+    bars.grid(axis="y", visible=False)
+    bars.legend(loc="lower right")
+    ends: dict[str, tuple[float, str]] = {}
+    for name, color in ((HARD, "C2"), (RELAXED, "C0")):
         for key, dashes in (("bias", "-"), ("deviation", "--"), ("noise", ":")):
             curve = [statistics.median(figures(results, 32, f"{name}, τ = {tau:g}", key)) for tau in TAUS]
-            by_tau.plot(TAUS, curve, dashes, color=COLORS[name], label=f"{name}: {key}", linewidth=1 + (key == "bias"))
-    pictures.level(by_tau, statistics.median(figures(results, 32, LIMIT, "bias")), "-", LIMIT)
-    by_tau.set(title="Gumbel-softmax by temperature, N = 32", xlabel="τ", xscale="log", yscale="log")
-    for axis in (bias, deviation, by_tau):
-        pictures.legend_below(axis)
+            drawn = by_tau.plot(TAUS, curve, dashes, color=color, linewidth=1 + (key == "bias"))[0]
+            ends[f"{'hard' if name == HARD else 'relaxed'}: {key}"] = (curve[-1], drawn.get_color())
+    by_tau.set(xlabel="τ", xscale="log", yscale="log", xlim=(TAUS[0], TAUS[-1]))
+    ends["trapezoid rule: bias"] = pictures.level(by_tau, statistics.median(figures(results, 32, LIMIT, "bias")), "-.")
+    by_tau.set_title("A small τ: less bias, more deviation")
+    pictures.labels(by_tau, ends)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,10 @@ class MemoryNetwork(nn.Module):
 
 
 def train(s: Settings, seed: int) -> dict[str, Any]:
+    return evaluate(trained(s, seed), seed)
+
+
+def trained(s: Settings, seed: int) -> MemoryNetwork:
     model, data = MemoryNetwork(s, np.random.default_rng([seed, 0])), np.random.default_rng([seed, 1])
     optimizer = optim.Adam(model.parameters())
     for step in range(s.steps):
@@ -117,7 +121,7 @@ def train(s: Settings, seed: int) -> dict[str, Any]:
         loss.backward()
         optimizer.lr = optim.cosine_schedule(step, lr=0.02, warmup=0, steps=s.steps)
         optimizer.step()
-    return evaluate(model, seed)
+    return model
 
 
 @mg.no_grad()

@@ -18,6 +18,10 @@ Controls: one interest, where a mean loses nothing; vectors of 32 numbers instea
 paper (here the sigmoid of each score); a table of items that starts at standard deviation 1 instead of 0.3, so that
 softmax is sure before it has learned; and the true click probability, which no model can beat on average.
 
+Word vectors, too: that "similar words get similar coordinates" can be measured. Every item begins as a random vector;
+after training, is its nearest neighbour, by cosine, of its own genre? And relevance is not similarity as such but q·k:
+the same two items are compared after two projections, which are learned, and which way round matters.
+
 After Zhou et al. 2018 (Deep Interest Network), whose scores come from a small network instead of a dot product.
 Takes about 2 minutes on two cores; --quick less than 20 seconds.
 """
@@ -28,12 +32,12 @@ import story  # isort: skip (first: it hears Ctrl-C while the others load)
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+import pictures
 from minigrad import nn, optim
 
 GENRES = [
@@ -103,6 +107,7 @@ class Recommender(nn.Module):
 
 def train(s: Settings, seed: int) -> dict[str, Any]:
     model, data = Recommender(s, np.random.default_rng([seed, 0])), np.random.default_rng([seed, 1])
+    before = vectors(model)
     optimizer = optim.Adam(model.parameters())
     for step in range(s.steps):
         history, candidates, p = make_users(data.choice(INTERESTS, 64), 10, data)  # new ones in every batch
@@ -111,7 +116,7 @@ def train(s: Settings, seed: int) -> dict[str, Any]:
         loss.backward()
         optimizer.lr = optim.cosine_schedule(step, lr=0.03, warmup=0, steps=s.steps)
         optimizer.step()
-    return evaluate(model, np.random.default_rng([seed, 2]))
+    return evaluate(model, np.random.default_rng([seed, 2])) | {"vectors": {"before": before, "after": vectors(model)}}
 
 
 @mg.no_grad()
@@ -128,6 +133,23 @@ def evaluate(model: Recommender, rng: np.random.Generator) -> dict[str, Any]:
             for k in INTERESTS:
                 found[f"{name}{measure.__name__}{k}"] = 100 * float(np.nanmean(by_user[interests == k]))
     return found | (looks(model, interests, history, candidates) if model.weights is mg.softmax else {})
+
+
+@mg.no_grad()
+def vectors(model: Recommender) -> dict[str, float]:
+    """Whose nearest neighbour is of the same genre, in percent; mean cosines and scores of pairs of items."""
+    table = model.item(np.arange(ITEMS))
+    length = np.linalg.norm(table.numpy(), axis=1)
+    cosine = table.numpy() @ table.numpy().T / np.outer(length, length)
+    score = (model.query(table) @ model.key(table).mT).numpy() / math.sqrt(table.shape[1])
+    genre, others = np.arange(ITEMS) // EACH, ~np.eye(ITEMS, dtype=bool)
+    same = (genre[:, None] == genre) & others
+    nearest = np.where(others, cosine, -2).argmax(1)
+    found = {"nearest": 100 * float(np.mean(genre[nearest] == genre))}
+    for name, pairs in (("same genre", same), ("other genres", others & ~same)):
+        found |= {f"cosine, {name}": float(cosine[pairs].mean()), f"score, {name}": float(score[pairs].mean())}
+    turned = np.abs(score - score.T)[same].mean() / np.abs(score[same]).mean()
+    return {name: round(figure, 3) for name, figure in (found | {"turned round": float(turned)}).items()}
 
 
 def looks(model: Recommender, interests: np.ndarray, history: np.ndarray, candidates: np.ndarray) -> dict[str, Any]:
@@ -186,6 +208,19 @@ def report(results: dict[str, Any]) -> None:
         lines.append(["(computed) true click probability", *best])
         what = f"{title} × 100 by number of interests: median (range) of {seeds} seeds, {steps} steps"
         story.table(what, ["", *map(str, INTERESTS)], lines)
+    report_vectors(results["rows"], seeds)
+
+
+def report_vectors(rows: dict[str, Any], seeds: int) -> None:
+    lines = []
+    for name in ("attention", "mean pooling", "no history"):
+        for when in ("before", "after"):
+            found = [run["vectors"][when] for run in rows[name]]
+            forms = [story.spread_of(found, key, "{:.2f}") for key in found[0] if key != "nearest"]
+            lines.append([f"{name}, {when}", story.spread_of(found, "nearest", "{:.0f}"), *forms])
+    head = ["nearest of the genre, %", *(key for key in rows["attention"][0]["vectors"]["after"] if key != "nearest")]
+    story.table(f"Item vectors before and after training: median (range) of {seeds} seeds", ["", *head], lines)
+    print("(Score: q·k/√d. Turned round: how much it differs from k·q of the same pair, as a part of its size.)")
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
@@ -202,27 +237,31 @@ def in_words(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
-    plt = story.pyplot()
-    figure, (ranking, weights) = plt.subplots(1, 2, figsize=(12, 5.2), width_ratios=[1, 0.75])
-    colors = ("#1f6fb4", "#2e9d8f", "#c0392b", "#8f63b8", "#6b7683", "#c98a1b", "#7fb2dd", "#e39b93")
-    for (name, runs), color in zip(results["rows"].items(), colors, strict=True):
-        story.band(ranking, INTERESTS, [[run[f"auc{k}"] for k in INTERESTS] for run in runs], color, name)
+@pictures.picture(1, 2, size=(11.5, 4.8), dark=True, width_ratios=[1, 0.95])
+def draw(results: dict[str, Any], ranking: Any, weights: Any) -> None:
+    ends = {}
+    for i, name in enumerate(["attention", "mean pooling", "mean pooling, d = 32", "hardmax", "no history"]):
+        curves = [[run[f"auc{k}"] for k in INTERESTS] for run in results["rows"][name]]
+        color = pictures.band(ranking, INTERESTS, curves, f"C{i}", marker="os^Dv"[i], markersize=4)
+        ends[name] = (float(np.median(curves, 0)[-1]), color)
     best = [story.median(results["rows"]["attention"], f"best_auc{k}") for k in INTERESTS]
-    ranking.plot(INTERESTS, best, "--", color="#3b4652", linewidth=1, label="true click probability")
-    ranking.set(title="AUC × 100 about new users", xlabel="interests of the user", xscale="log", ylim=(40, 92))
+    color = ranking.plot(INTERESTS, best, "--", color="C6", linewidth=1)[0].get_color()
+    ends["true click probability"] = (best[-1], color)
+    ranking.set(xlabel="interests of the user", ylabel="AUC × 100 about new users", xscale="log", ylim=(40, 92))
+    ranking.set_title("One mean for all blurs many interests")
     ranking.set_xticks(INTERESTS, [str(k) for k in INTERESTS])
+    ranking.set_xlim(INTERESTS[0], INTERESTS[-1])
     ranking.minorticks_off()
-    ranking.legend(loc="lower center", ncols=2)
+    pictures.labels(ranking, ends)
 
     told = results["rows"]["attention"][0]
-    weights.imshow(told["weights"], cmap="Blues", vmin=0, vmax=0.5, aspect="auto")
-    weights.set(title="Attention weights over one history", xlabel="history", ylabel="candidates of her genres")
-    weights.set_xticks(range(HISTORY), told["history"], rotation=90, fontsize=8)
+    shown = weights.imshow(told["weights"], cmap="Blues", vmin=0, vmax=0.5, aspect="auto")
+    weights.set(xlabel="history", ylabel="candidates of the user's genres")
+    weights.set_title("Candidates look at their own genre")
+    weights.set_xticks(range(HISTORY), told["history"], rotation=90, fontsize=7)
     weights.set_yticks(range(len(told["candidates"])), told["candidates"], fontsize=8)
     weights.grid(visible=False)
-    story.save_picture(figure, path)
-    plt.close(figure)
+    weights.figure.colorbar(shown, ax=weights, label="weight", fraction=0.04)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 python examples/record.py                     all of them, one after the other
 python examples/record.py digits cartpole     these
 python examples/record.py --words             no runs: the recorded figures are put into words again, and on the page
+python examples/record.py --article           no runs: article.md is written from the recorded figures
+python examples/record.py --readme            no runs: so are the tables in the project's README.md
 """
 
 from __future__ import annotations
@@ -21,16 +23,22 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import article
+import readme_tables
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 ORDER = {  # in learning order
-    "From scores to weights": ["softmax_tour", "soft_vs_hard", "temperature", "estimator_bias"],
+    "From scores to weights": [
+        "softmax_tour", "staircase", "soft_vs_hard", "too_sure", "amplification", "temperature", "estimator_bias",
+    ],
     "Attention at work": [
-        "translate", "char_gpt", "digits", "memory_network", "recommend", "cartpole", "long_attention",
+        "translate", "char_gpt", "digits", "memory_network", "recommend", "cartpole", "long_attention", "since",
     ],
     "Looking inside": ["draw_graph", "diagnose_gradients"],
 }  # fmt: skip
 NAMES = [name for names in ORDER.values() for name in names]
+FLAGS = {"soft_vs_hard": ["--full"]}
 PICTURES = {"draw_graph": "gallery/walk.png", "diagnose_gradients": "gallery/soft_and_hard.svg"}  # others: results/
 
 INTRODUCTION = """# The examples
@@ -52,11 +60,11 @@ def record(name: str) -> None:
     """One full run. What it wrote replaces the record when it is complete."""
     with tempfile.TemporaryDirectory(dir=HERE) as folder:  # beside results/, so that moving there is one step
         out = Path(folder)
-        command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(out)]
+        command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(out), *FLAGS.get(name, [])]
         code = run(command)
         if code:
             sys.exit(code if code == 130 else f"{name} failed; its old record stands")
-        for path in (out / f"{name}.png", out / f"{name}.json"):
+        for path in (*out.glob(f"{name}*.png"), out / f"{name}.json"):
             if path.exists():
                 os.replace(path, RESULTS / path.name)
 
@@ -117,7 +125,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(NAMES)}")
     parser.add_argument("--words", action="store_true", help="no runs: only words and page, from what is recorded")
+    parser.add_argument("--article", action="store_true", help="no runs: only article.md, from what is recorded")
+    parser.add_argument("--readme", action="store_true", help="no runs: only README.md's tables, from what is recorded")
     args = parser.parse_args(argv)
+    if args.article:
+        write_text(HERE / "article.md", article.page())
+    if args.readme:
+        write_text(readme_tables.README, readme_tables.updated(readme_tables.README.read_text(encoding="utf-8")))
+    if args.article or args.readme:
+        return
     unknown = set(args.names) - set(NAMES)
     if unknown:
         parser.error(f"there is no example {', '.join(sorted(unknown))}")
@@ -132,6 +148,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"no page yet: there is no record of {', '.join(missing)}")
     else:
         write_text(HERE / "README.md", page())
+        write_text(HERE / "article.md", article.page())
 
 
 if __name__ == "__main__":

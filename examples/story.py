@@ -45,6 +45,7 @@ def flags(doc: str | None, seeds: int = 5, steps: str | None = None) -> argparse
         add("--steps", help=f"{steps}, to make it shorter")
     if seeds:
         add("--seeds", help=f"how many seeds (default {seeds})")
+        add("--seed-base", default=0, help="number of the first seed (default 0): other seeds are other runs")
         add("--processes", default=2, help="how many seeds run at once (default 2)")
     add("--out", type=Path, default=Path("out"), metavar="DIR", help="where files go (default out/)")
     add("--json", type=Path, metavar="FILE", help="where figures go (default: into --out)")
@@ -83,7 +84,8 @@ def compare(
     job: Callable[[Any, int], Any], rows: Mapping[str, Any], args: Any, label: str = "runs"
 ) -> dict[str, list[Any]]:
     """{name: [job(settings, seed) for every seed] for name, settings in rows.items()}, several at a time."""
-    jobs = [(settings, seed) for settings in rows.values() for seed in range(args.seeds)]
+    first = getattr(args, "seed_base", 0)
+    jobs = [(settings, seed) for settings in rows.values() for seed in range(first, first + args.seeds)]
     results = iter(run(job, jobs, args.processes, label))
     return {name: [next(results) for _ in range(args.seeds)] for name in rows}
 

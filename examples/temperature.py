@@ -2,7 +2,7 @@
 
     scores  2 1 0      τ = 0.2  0.99 0.01 0.00      τ = 1  0.67 0.24 0.09      τ = 5  0.40 0.33 0.27
 
-You will see four panels:
+You will see two pictures of two panels:
 
   1  The gradient that reaches the scores, (diag y − y yᵀ) u / τ with a random unit vector u, for 16 standard normal
      scores at every τ. Beside it, the gradient that reaches q through 16 scores q·k of d normal features, with 1/√d and
@@ -21,6 +21,7 @@ import story  # isort: skip (first: it hears Ctrl-C while the others load)
 
 import math
 import statistics
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,6 @@ from minigrad import nn, optim
 
 TAUS, DIMENSIONS, ROWS = np.logspace(-3, 3, 61), [4, 16, 64, 256, 1024], 500
 TRUE_TAU, STARTS = 2.0, [0.02, 0.3, 10.0, 100.0]
-COLORS = ["#1f6fb4", "#c0392b", "#c98a1b", "#2e9d8f"]
 
 
 def gradients() -> dict[str, Any]:
@@ -123,27 +123,33 @@ def report(results: dict[str, Any]) -> None:
     long_inputs.report(results)
 
 
-@pictures.picture(2, 2, size=(13, 9.5))
-def draw(results: dict[str, Any], size: Any, learned: Any, lengths: Any, leader: Any) -> None:
+def draw(results: dict[str, Any], path: Path) -> None:
+    draw_gradients(results, path)
+    long_inputs.draw(results, path.with_stem(f"{path.stem}_long_inputs"))
+
+
+@pictures.picture(1, 2, size=(11.5, 4.4), dark=True)
+def draw_gradients(results: dict[str, Any], size: Any, learned: Any) -> None:
     g = results["gradients"]
     by_tau = {name: [row[name] for row in g["by τ"]] for name in g["by τ"][0]}
-    size.fill_between(TAUS, by_tau["low"], by_tau["high"], color=COLORS[0], alpha=0.15, linewidth=0)
-    size.plot(TAUS, by_tau["median"], color=COLORS[0], label="median, and nine rows in ten")
-    size.plot(TAUS, by_tau["mean"], "--", color="#6b7683", label="mean")
-    for name, at, color in (("without", 1 / np.sqrt(DIMENSIONS), COLORS[1]), ("with", np.ones(5), COLORS[3])):
-        size.plot(at, [row["median"] for row in g[name]], "o", color=color, label=f"at q, {name} 1/√d: median")
+    size.fill_between(TAUS, by_tau["low"], by_tau["high"], color="C0", alpha=0.15, linewidth=0)
+    size.plot(TAUS, by_tau["median"], color="C0", label="at the scores: median, and nine rows in ten")
+    size.plot(TAUS, by_tau["mean"], "--", color="C6", label="at the scores: mean")
+    for name, at, mark in (("without", 1 / np.sqrt(DIMENSIONS), "C1o"), ("with", np.ones(5), "C3s")):
+        size.plot(at, [row["median"] for row in g[name]], mark[2], color=mark[:2], label=f"at q, {name} 1/√d: median")
     for d, row in list(zip(DIMENSIONS, g["without"], strict=True))[2:]:  # the others lie too close together
-        size.text(0.75 / math.sqrt(d), row["median"], f"d = {d}", ha="right", va="center", fontsize=9, color=COLORS[1])
-    size.set(title="1  Size of the gradient", xlabel="temperature τ", xscale="log", yscale="log", ylim=(1e-7, 50))
-    runs = np.array([run["curve"] for run in results["learned"]])  # (seeds, points, starts)
-    for i, color in enumerate(COLORS):
-        pictures.band(learned, 5 * np.arange(runs.shape[1]), runs[:, :, i], color, f"from τ = {STARTS[i]:g}")
-    pictures.level(learned, TRUE_TAU, ":", "truth")
-    learned.set(title="2  A learned temperature", xlabel="step of Adam", ylabel="τ", yscale="log")
-    size.legend(fontsize=9, loc="upper right")
-    learned.legend(fontsize=9, loc="upper right")
-    long_inputs.draw_lengths(results["lengths"], lengths)
-    long_inputs.draw_leader(results["dispersion"], leader)
+        size.text(0.75 / math.sqrt(d), row["median"], f"d = {d}", ha="right", va="center", fontsize=9)
+    size.set(xlabel="temperature τ", ylabel="size of the gradient", xscale="log", yscale="log", ylim=(1e-7, 3e3))
+    size.set_title("Too cold or too hot, and no gradient is left")
+    runs, ends = np.array([run["curve"] for run in results["learned"]]), {}  # (seeds, points, starts)
+    for i, start in enumerate(STARTS):
+        color = pictures.band(learned, 5 * np.arange(runs.shape[1]), runs[:, :, i], f"C{i}")
+        learned.annotate(f"from τ = {start:g}", (0, start), xytext=(18, 4), textcoords="offset points", color=color)
+    ends["truth"] = pictures.level(learned, TRUE_TAU, ":")
+    learned.set(xlabel="step of Adam", ylabel="τ", yscale="log", xlim=(0, 5 * max(1, runs.shape[1] - 1)))
+    learned.set_title("A learned temperature finds the truth from anywhere")
+    size.legend(fontsize=8, loc="upper right")
+    pictures.labels(learned, ends)
 
 
 if __name__ == "__main__":

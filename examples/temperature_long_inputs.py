@@ -33,8 +33,7 @@ MANY = [int(n) for n in np.logspace(1, 6, 11).round()]
 PUBLISHED = [-0.037, 0.481, -2.3, 4.917, -1.791]  # of the entropy in nats, highest power first; used above 0.5 nats
 PLAIN, POLYNOMIAL, MATCHED, HARD = "softmax", "adaptive, polynomial", "adaptive, entropy-matched", "hardmax at test"
 SCALABLE, SCALABLE_HARD = "scalable softmax", "scalable, hardmax at test"
-COLORS = {PLAIN: "#1f6fb4", POLYNOMIAL: "#c98a1b", MATCHED: "#2e9d8f", HARD: "#c0392b", SCALABLE: "#8f63b8",
-          SCALABLE_HARD: "#6b7683"}  # fmt: skip
+COLORS = {PLAIN: "C0", POLYNOMIAL: "C2", MATCHED: "C3", HARD: "C1", SCALABLE: "C4", SCALABLE_HARD: "C6"}
 
 
 @dataclass(frozen=True)
@@ -163,22 +162,24 @@ def report(results: dict[str, Any]) -> None:
         story.table(f"3. {what}: {seeds}", ["", *(f"n = {n}" for n in LENGTHS)], lines)
 
 
-def draw_lengths(found: dict[str, Any], axis: Any) -> None:
+@pictures.picture(1, 2, size=(11.5, 4.4), dark=True)
+def draw(results: dict[str, Any], lengths: Any, leader: Any) -> None:
+    ends = {}
     for rule, color in COLORS.items():
-        curves = [[run[str(n)][0] for n in LENGTHS] for run in found[rule]]
-        if "hardmax" in rule:
-            axis.plot(LENGTHS, np.median(curves, 0), ":", color=color, label=rule)
-        else:
-            pictures.band(axis, LENGTHS, curves, color, rule)
-    pictures.level(axis, 100 / N_KINDS, "--", "guessing")
-    axis.set(title="3  The largest of n: trained on 2 to 16", xlabel="n", ylabel="accuracy, %", xscale="log")
-    axis.set(xticks=LENGTHS, xticklabels=LENGTHS, ylim=(0, 102))
-    axis.minorticks_off()
-    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(0, 0.12))
-
-
-def draw_leader(found: dict[str, list[float]], axis: Any) -> None:
-    for (name, weights), color in zip(found.items(), ["#1f6fb4", "#c0392b", "#c98a1b", "#2e9d8f"], strict=True):
-        axis.plot(MANY, weights, "o-", color=color, label=name, markersize=4)
-    axis.set(title=f"4  Weight of one score that leads by {GAP:g}", xlabel="n", xscale="log", yscale="log")
-    axis.legend(fontsize=9, loc="lower left")
+        curves = [[run[str(n)][0] for n in LENGTHS] for run in results["lengths"][rule]]
+        line = ":" if "hardmax" in rule else "-"
+        color = pictures.band(lengths, LENGTHS, curves, color, linestyle=line)
+        ends[rule] = (float(np.median(curves, 0)[-1]), color)
+    ends["guessing"] = pictures.level(lengths, 100 / N_KINDS, "--")
+    lengths.set(xlabel="n", ylabel="accuracy, %", xscale="log", xlim=(LENGTHS[0], LENGTHS[-1]), ylim=(0, 102))
+    lengths.set_title("The largest of n: trained on 2 to 16, it fades beyond")
+    lengths.set_xticks(LENGTHS, [str(n) for n in LENGTHS])
+    lengths.minorticks_off()
+    pictures.labels(lengths, ends)
+    ends = {}
+    for i, (name, weights) in enumerate(results["dispersion"].items()):
+        color = leader.plot(MANY, weights, "o-", color=f"C{i}", markersize=4)[0].get_color()
+        ends[name] = (weights[-1], color)
+    leader.set(xlabel="n", ylabel=f"weight of one score that leads by {GAP:g}", xscale="log", yscale="log")
+    leader.set(xlim=(MANY[0], MANY[-1]), title="Only s·gap of at least 1 keeps the leader in sight")
+    pictures.labels(leader, ends)

@@ -1,5 +1,8 @@
 """Gradients through a discrete choice. Hard attention's own gradient is 0; these put something else in its place.
 
+The loss of a hard choice is piecewise constant in the scores, but averaging over random choices makes the *expected*
+loss smooth. That idea unites softmax, REINFORCE and Gumbel-softmax; they differ in how they estimate its slope.
+
 Two are ops whose VJP is, on purpose, not the derivative of what they compute (`@op(estimator=True)`): gradcheck finds
 that they differ. The third, REINFORCE, is the true gradient of another loss, made for this purpose.
 """

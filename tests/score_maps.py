@@ -28,8 +28,9 @@ MAPS = {
     "gumbel_softmax, hard": gumbel_softmax,
     "gumbel_softmax, soft": functools.partial(gumbel_softmax, hard=False),
 }
-# What takes scores and a mask; log_softmax keeps -inf for masked scores, the others 0 or one number for the row.
-MASKED = MAPS | {"log_softmax": minigrad.log_softmax, "logsumexp": minigrad.logsumexp}
+# What takes scores and a mask; log_softmax keeps -inf for masked scores, the others 0 or one number for the row. The
+# weights of softmax1 sum to less than 1.
+MASKED = MAPS | {name: getattr(minigrad, name) for name in ("log_softmax", "logsumexp", "softmax1")}
 
 SCORES = np.random.default_rng(0).uniform(0.1, 2.0, size=(4, 5))  # positive, so that sum_normalize gives weights too
 MASK = np.array(

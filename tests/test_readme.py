@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import re
 from pathlib import Path
 
@@ -83,29 +82,8 @@ def test_the_profile_program_runs():
     assert "attention" in printed.getvalue()
 
 
-def test_the_table_of_results_is_that_of_the_recorded_run():
-    """`python examples/soft_vs_hard.py --out examples/results --json examples/results/soft_vs_hard.json` wrote it."""
-    import sys
+def test_the_tables_of_results_are_those_of_the_recorded_run(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    import readme_tables
 
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        import soft_vs_hard
-        import story
-    finally:
-        sys.path.pop(0)
-    run = json.loads((ROOT / "examples" / "results" / "soft_vs_hard.json").read_text(encoding="utf-8"))
-    for name in soft_vs_hard.RETRIEVAL:
-        cells = []
-        for n in ("8", "32"):
-            cells.append(story.spread([r["accuracy"] for r in run["retrieval"][n][name]]))
-            cells.append(story.spread([r["drift"] for r in run["retrieval"][n][name]], "{:.3g}"))
-        row = next(line for line in README.splitlines() if line.startswith(f"| {name} |"))
-        assert [cell.strip(" *") for cell in row.strip("|").split("|")[1:]] == cells
-
-    for key, form, label in (
-        ("bits", "{:.2f}", "bits per character"),
-        ("drift", "{:.3g}", "drift of query and key weights"),
-    ):
-        row = next(line for line in README.splitlines() if line.startswith(f"| {label} |"))
-        cells = [story.spread([r[key] for r in run["text"][name]], form) for name in soft_vs_hard.TEXT_MAPS]
-        assert [cell.strip() for cell in row.strip("|").split("|")[1:]] == cells
+    assert readme_tables.updated(README) == README, "run python examples/record.py --readme"

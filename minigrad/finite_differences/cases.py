@@ -336,6 +336,7 @@ CASES: dict[str, list[Case]] = {
         case(APART, k=2, axis=0),
     ],
     "sparsemax": _scores(X, CUBE) + _scores(0.3 * X, 0.3 * CUBE) + [case(5 * X), case(LARGE)],
+    "softmax1": [*_scores(X, CUBE), case(5 * X), case(LARGE)],
     "entmax15": _scores(X, CUBE) + _scores(0.3 * X, 0.3 * CUBE) + [case(5 * X), case(LARGE)],
     # attention
     "attention": [

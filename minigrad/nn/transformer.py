@@ -22,6 +22,7 @@ from minigrad.ops.normalizers import (
     entmax15,
     hardmax,
     sigmoid_normalize,
+    softmax1,
     sparsemax,
     sum_normalize,
     top_k_softmax,
@@ -42,6 +43,7 @@ MAPS: dict[str, Normalize] = {
     "top_k_softmax": top_k_softmax,
     "sparsemax": sparsemax,
     "entmax15": entmax15,
+    "softmax1": softmax1,
 }
 
 
@@ -74,6 +76,8 @@ class MultiHeadAttention(Module):
     Arguments:
         causal: position t sees only positions up to t; x is then the last Tq positions of the context.
         scale: what the scores are multiplied by, instead of 1/√d_head.
+        qk_norm: each head's queries and keys go through a layer norm before they are compared. Scores then cannot
+            grow with the weights, so softmax does not saturate (Henry et al. 2020; Dehghani et al. 2023).
         normalize: the normalizer, from scores to weights: a name in `MAPS`, or a function (scores, *, axis, mask) such
             as `functools.partial(gumbel_softmax, rng=rng)`.
         dropout: the share of the weights that is dropped while training.
@@ -87,6 +91,7 @@ class MultiHeadAttention(Module):
         *,
         causal: bool = False,
         scale: float | None = None,
+        qk_norm: bool = False,
         normalize: str | Normalize = "softmax",
         dropout: float = 0.0,
         rng: np.random.Generator | None = None,
@@ -105,6 +110,9 @@ class MultiHeadAttention(Module):
         self.value = Linear(d_model, d_model, rng=rng)
         self.out = Linear(d_model, d_model, rng=rng)
         self.dropout = Dropout(dropout, rng)
+        if qk_norm:
+            self.norm_q, self.norm_k = LayerNorm(d_model // n_heads), LayerNorm(d_model // n_heads)
+        self.qk_norm = qk_norm
 
     def forward(
         self,
@@ -122,7 +130,7 @@ class MultiHeadAttention(Module):
         False where it is padding. With a `cache`, x continues what the cache has seen, and attends to that, too.
         """
         context = x if context is None else context
-        q, k, v = self.query(x), self.key(context), self.value(context)  # (B, Tq or Tk, d_model)
+        (q, k), v = self._compared(x, context), self.value(context)  # (B, Tq or Tk, d_model)
         if cache is not None:
             k, v = cache.append(k, v)
         masks: dict[str, Any] = {"mask": mask, "key_mask": key_mask, "causal": self.causal}
@@ -146,7 +154,18 @@ class MultiHeadAttention(Module):
     ) -> NDArray[np.floating]:
         """The weights `forward` would use, to look at: an array (B, n_heads, Tq, Tk). Nothing is dropped."""
         masks = {"mask": mask, "key_mask": key_mask, "causal": self.causal}
-        return self._weights(self.query(x), self.key(x if context is None else context), masks).data
+        q, k = self._compared(x, x if context is None else context)
+        return self._weights(q, k, masks).data
+
+    def _compared(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The queries and keys."""
+        q, k = self.query(x), self.key(context)  # (B, Tq or Tk, d_model)
+        if self.qk_norm:
+            q, k = (
+                norm(a.reshape((*a.shape[:-1], self.n_heads, -1))).reshape(a.shape)  # (B, Tq or Tk, n_heads, d_head)
+                for norm, a in ((self.norm_q, q), (self.norm_k, k))
+            )
+        return q, k
 
     def _weights(self, q: Tensor, k: Tensor, masks: dict[str, Any]) -> Tensor:
         normalize = MAPS[self.normalize] if isinstance(self.normalize, str) else self.normalize
@@ -154,7 +173,8 @@ class MultiHeadAttention(Module):
 
     def settings(self) -> str:
         normalize = self.normalize if isinstance(self.normalize, str) else _name_of(self.normalize)
-        return f"n_heads={self.n_heads}, causal={self.causal}, normalize={normalize}"
+        qk_norm = ", qk_norm=True" if self.qk_norm else ""
+        return f"n_heads={self.n_heads}, causal={self.causal}, normalize={normalize}{qk_norm}"
 
 
 class Block(Module):

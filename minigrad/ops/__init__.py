@@ -9,7 +9,7 @@ softmax          softmax, log_softmax, entropy, cross_entropy
 losses           binary_cross_entropy, mse_loss
 compositions     what a few other ops make: squeeze expand_dims flatten split std norm silu tril argmax
 normalizers      the other ways from scores to weights: hardmax, uniform, sum_normalize, sigmoid_normalize,
-                 top_k_softmax, sparsemax, entmax15
+                 top_k_softmax, sparsemax, entmax15, softmax1
 layer_norm       layer_norm
 attention        scaled dot-product attention in one node; attention_weights, with any normalizer
 masks, heads     who may attend to whom; features cut into heads

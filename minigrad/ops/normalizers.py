@@ -10,6 +10,7 @@ get weight 0 and gradient 0; where everything is masked, all weights are 0.
     top_k_softmax       softmax over the k largest scores
     sparsemax           of all weights that sum to 1 those nearest to the scores: piecewise linear, with exact zeros
     entmax15            1.5-entmax, between softmax and sparsemax
+    softmax1            softmax with a 1 in the denominator: where nothing fits, all weights may be near 0
 """
 
 import numpy as np
@@ -206,6 +207,36 @@ def entmax15(x, *, axis=-1, mask=None):
         return u * (g - (u * g).sum(axis, keepdims=True) / total)
 
     return u * u, vjp_x
+
+
+@op
+def softmax1(x, *, axis=-1, mask=None):
+    """Softmax that may choose nothing: a 1 in the denominator takes what no score claims.  (Miller 2023)
+
+        yᵢ = exp(xᵢ) / (1 + Σⱼ exp(xⱼ))
+
+    This is softmax over the scores and one more score of 0, whose weight is then left out. So the weights sum to less
+    than 1, and to nearly 0 where all scores are very negative. Softmax must give its weight to some position even where
+    none is wanted; trained models then give it to one that does no harm, such as the first (the attention sink, Xiao
+    et al. 2024). The price is that adding a constant to all scores now changes y.
+
+    Backward.  With s = 1 + Σⱼ exp(xⱼ), ∂s/∂xⱼ is still exp(xⱼ), so the quotient rule gives what it gives for softmax,
+        ∂yᵢ/∂xⱼ = yᵢ (δᵢⱼ − yⱼ)
+    and with g = grad_y
+        grad_xⱼ = yⱼ (gⱼ − Σᵢ gᵢ yᵢ)
+
+    Numerics.  With m = max(0, max(x)), yᵢ = exp(xᵢ − m) / (exp(−m) + Σⱼ exp(xⱼ − m)): no exponent is above 0, and one
+    of them is 0, so nothing overflows and the denominator is at least 1. Where everything is masked, y is 0.
+    """
+    scores = masked(x, axis, mask)
+    m = np.maximum(scores.max(axis, keepdims=True), 0)
+    e = np.exp(scores - m)
+    y = e / (np.exp(-m) + e.sum(axis, keepdims=True))
+
+    def vjp_x(grad_y):
+        return y * (grad_y - (grad_y * y).sum(axis, keepdims=True))
+
+    return y, vjp_x
 
 
 def one_hot_max(x, axis, mask=None):

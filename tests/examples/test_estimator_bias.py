@@ -63,6 +63,23 @@ def test_straight_through_is_biased_and_without_variance(short_run, problem):
     assert all(r[example.ARGMAX]["deviation"] == 0 for runs in short_run[0]["problems"].values() for r in runs)
 
 
+def test_reinmaxs_mean_is_the_trapezoid_rules_from_one_draw(short_run, problem):
+    p, _, slopes, g = problem
+    estimates = []
+    for drawn in range(8):
+        d = np.eye(8)[drawn]
+        pi = (d + p) / 2
+        jacobian = 2 * (np.diag(pi) - np.outer(pi, pi)) - (np.diag(p) - np.outer(p, p)) / 2
+        estimates.append(slopes[drawn] @ jacobian)
+    bias, deviation = figures_of(np.array(estimates), p, g)
+    run = short_run[0]["problems"]["8"][0]
+    assert run[example.REINMAX]["bias"] == pytest.approx(bias, rel=0.01)
+    assert run[example.REINMAX]["deviation"] == pytest.approx(deviation, rel=0.01) and deviation > 0.1
+    for runs in short_run[0]["problems"].values():
+        for run in runs:
+            assert run[example.REINMAX]["bias"] == pytest.approx(run[example.LIMIT]["bias"], rel=0.01)
+
+
 def test_with_a_linear_loss_straight_through_is_exact(short_run):
     for runs in short_run[0]["problems"].values():
         for run in runs:

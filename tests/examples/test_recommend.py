@@ -169,3 +169,10 @@ def test_in_the_record_the_controls_rank_as_told():
 def test_its_picture_is_drawn(short_run):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     assert (short_run[1] / "recommend_quick.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_items_begin_as_strangers_and_training_brings_those_of_a_genre_together():
+    found = recommend.train(Settings(steps=150), seed=100)["vectors"]
+    assert found["before"]["nearest"] < 15 < 50 < found["after"]["nearest"]
+    assert found["after"]["cosine, same genre"] > 0.3 > 0.1 > found["after"]["cosine, other genres"]
+    assert found["after"]["score, same genre"] > found["after"]["score, other genres"] + 0.5

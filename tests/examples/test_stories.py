@@ -27,7 +27,7 @@ def example(name):
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    arguments = ["--quick", "--steps", "60", "--seeds", "2", "--processes", "1"]
+    arguments = ["--quick", "--steps", "100", "--seeds", "2", "--processes", "1"]
     results = example("soft_vs_hard").main([*arguments, "--out", str(out), "--json", str(out / "figures.json")])
     return results, out
 
@@ -36,7 +36,7 @@ def test_hard_attention_never_moves_its_router_and_softmax_does(short_run):
     results, _ = short_run
     rows = results["retrieval"]["8"]
     assert [run["drift"] for run in rows["hardmax (argmax)"]] == [0.0, 0.0]
-    assert [run["drift"] for run in results["text"]["hardmax"]] == [0.0, 0.0]
+    assert [run["drift"] for run in results["text"]["hardmax (argmax)"]] == [0.0, 0.0]
     assert min(run["drift"] for run in rows["softmax"]) > 0.1
     assert min(run["drift"] for run in results["text"]["softmax"]) > 0.01
 
@@ -46,7 +46,7 @@ def test_freezing_hard_attentions_tables_changes_nothing(short_run):
     assert rows["hardmax (argmax)"] == rows["control: hardmax, frozen tables"]
 
 
-def test_sixty_steps_of_softmax_already_beat_every_control(short_run):
+def test_a_hundred_steps_of_softmax_already_beat_every_control(short_run):
     rows = short_run[0]["retrieval"]["8"]
     worst = min(run["curve"][-1] for run in rows["softmax"])
     controls = [name for name in rows if "control" in name or "hardmax" in name]
@@ -74,7 +74,7 @@ def test_the_words_follow_the_numbers(short_run):
 
 
 def test_questions_can_be_answered_from_their_keys_and_only_from_them():
-    query, keys, values, answer = example("soft_vs_hard").questions(8, 500, np.random.default_rng(0))
+    query, keys, values, answer = example("retrieval").questions(8, 500, np.random.default_rng(0))
     assert keys.shape == values.shape == (500, 8)
     assert all(len(set(row)) == 8 for row in keys.tolist())
     found = keys == query[:, None]
@@ -84,7 +84,7 @@ def test_questions_can_be_answered_from_their_keys_and_only_from_them():
 
 
 def test_a_random_route_is_right_as_often_as_computed():
-    module, rng = example("soft_vs_hard"), np.random.default_rng(0)
+    module, rng = example("retrieval"), np.random.default_rng(0)
     _, _, values, answer = module.questions(8, 200_000, rng)
     picked = values[np.arange(200_000), rng.integers(0, 8, 200_000)]
     assert 100 * np.mean(picked == answer) == pytest.approx(module.random_route(8), abs=0.4)  # 4 standard errors
@@ -163,7 +163,7 @@ def test_recorded_argmax_never_moves_its_tables_and_freezing_them_gives_the_very
 def test_recorded_softmax_and_estimators_learn_what_argmax_does_not(n):
     accuracy = medians(recorded("soft_vs_hard")["retrieval"][n])
     assert accuracy["softmax"] > 99.9
-    for name in ("straight-through", "Gumbel straight-through", "REINFORCE, moving baseline"):
+    for name in ("straight-through", "Gumbel straight-through", "REINFORCE, 4 draws"):
         assert accuracy[name] > 90
     assert accuracy["hardmax (argmax)"] < accuracy["control: uniform"] < 33
 
@@ -171,9 +171,10 @@ def test_recorded_softmax_and_estimators_learn_what_argmax_does_not(n):
 def test_recorded_on_text_hardmax_learns_around_its_attention_and_least_of_all():
     results = recorded("soft_vs_hard")
     bits = {name: statistics.median(run["bits"] for run in runs) for name, runs in results["text"].items()}
-    assert all(run["drift"] == 0 for run in results["text"]["hardmax"])
-    assert min(bits, key=bits.get) == "softmax" and max(bits, key=bits.get) == "hardmax"
-    assert bits["hardmax"] < results["source"]["bigram"]
+    assert all(run["drift"] == 0 for run in results["text"]["hardmax (argmax)"])
+    assert max(bits, key=bits.get) == "hardmax (argmax)" and bits["softmax"] < min(bits.values()) + 0.03
+    assert bits["straight-through"] < bits["control: softmax, frozen queries and keys"] < bits["hardmax (argmax)"]
+    assert bits["hardmax (argmax)"] < results["source"]["count table"]
 
 
 def test_recorded_the_tours_gradient_is_exactly_zero_through_three_normalizers():

@@ -110,7 +110,8 @@ def test_the_weights_are_those_that_forward_uses(rng, name):
     x = tensor(rng, 2, 5, 8)
     weights = attn.weights(x)
     assert weights.shape == (2, 2, 5, 5)
-    np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-10)
+    if name != "softmax1":  # whose weights may sum to less
+        np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-10)
     assert not weights[..., ~causal_mask(5)].any()
     v = attn.value(x).data.reshape(2, 5, 2, 4).swapaxes(1, 2)
     heads = (weights @ v).swapaxes(1, 2).reshape(2, 5, 8)

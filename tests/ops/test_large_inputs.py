@@ -24,7 +24,7 @@ def huge_scores():
 
 
 SAFE = ["softmax", "log_softmax", "logsumexp", "sparsemax", "entmax15", "hardmax", "uniform", "top_k_softmax"]
-SAFE += ["sigmoid_normalize"]
+SAFE += ["sigmoid_normalize", "softmax1"]
 
 
 @pytest.mark.parametrize("masked", [False, True])

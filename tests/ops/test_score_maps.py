@@ -127,3 +127,20 @@ def test_logsumexp_is_at_least_the_maximum_and_its_gradient_is_softmax():
     assert (y >= SCORES.max(-1)).all() and (y <= SCORES.max(-1) + math.log(5)).all()
     assert_close(grad, minigrad.softmax(SCORES).data, 1e-14)
     assert_close(minigrad.log_softmax(SCORES).data, SCORES - y[:, None], 1e-14)
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_softmax1_is_softmax_with_one_more_score_of_0_left_out(mask):
+    for scores in (SCORES, SCORES - 300, SCORES + 300):
+        more = np.concatenate([scores, np.zeros((4, 1))], -1)
+        mask_of_more = None if mask is None else np.concatenate([mask, np.full((4, 1), True)], -1)
+        u = np.concatenate([np.random.default_rng(0).normal(size=SCORES.shape), np.zeros((4, 1))], -1)
+        expected, expected_grad = pulled(lambda x, m=mask_of_more: minigrad.softmax(x, mask=m), more, cotangent=u)
+        y, grad = pulled(lambda x: minigrad.softmax1(x, mask=mask), scores, cotangent=u[:, :-1])
+        assert_close(y, expected[:, :-1], 1e-14)
+        assert_close(grad, expected_grad[:, :-1], 1e-14, scale=1)
+
+
+def test_softmax1_gives_hardly_any_weight_where_all_scores_are_very_negative():
+    assert minigrad.softmax1(SCORES - 50).data.sum() < 1e-18
+    assert_close(minigrad.softmax1(SCORES + 50).data.sum(-1), 1, 1e-12)

@@ -296,6 +296,12 @@ def softmax_like(theirs):
     return draw_call
 
 
+def softmax1(x, axis):
+    """Softmax with one more score of 0, whose weight is left out."""
+    more = torch.cat([x, torch.zeros_like(x.narrow(axis, 0, 1))], axis)
+    return torch.softmax(more, axis).narrow(axis, 0, x.shape[axis])
+
+
 def log_softmax(draw, op):
     call = softmax_like(torch.log_softmax)(draw, op)
 
@@ -463,6 +469,7 @@ CALLS = {
     "matmul": matmul,
     "linear": linear,
     "softmax": softmax_like(torch.softmax),
+    "softmax1": softmax_like(softmax1),
     "log_softmax": log_softmax,
     "cross_entropy": cross_entropy,
     "layer_norm": layer_norm,
