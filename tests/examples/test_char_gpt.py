@@ -278,7 +278,7 @@ BAD_SETTINGS = {
     "--steps 3": "the warm-up of 3 steps must end before the schedule's 3 steps do",
     "--batch 0": "batch must be at least 1, not 0",
     "--lr 0": "lr must be above 0",
-    "--dropout 1": "probability 0 <= p < 1",
+    "--dropout 1": "GPTConfig: dropout must be a number from 0 to below 1, not 1",
     "--text nothing.txt": "there is no file nothing.txt",
 }
 

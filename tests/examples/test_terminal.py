@@ -1,5 +1,6 @@
 """An example meets the terminal: Ctrl-C, letters it lacks, its width, a pipe that nobody reads."""
 
+import contextlib
 import importlib
 import io
 import json
@@ -33,7 +34,11 @@ def press_ctrl_c(run):
     """What it says until no process is left: each of them holds the other end of its output."""
     pressed = time.monotonic()
     os.killpg(run.pid, signal.SIGINT)
-    said = run.communicate(timeout=30)
+    try:
+        said = run.communicate(timeout=30)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
     assert time.monotonic() - pressed < 4  # 2 seconds on a computer that does nothing else
     assert run.returncode == 130
     return said
