@@ -78,8 +78,21 @@ def test_the_profile_program_runs():
     names, printed = {}, io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(PROGRAMS[0], names)
-        exec(PROGRAMS[3], names)
+        exec(next(program for program in PROGRAMS if "profile.Profile" in program), names)
     assert "attention" in printed.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:the text beginning")
+def test_the_real_models_program_runs(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors", reason="pip install 'minigrad[pretrained]'")
+    pytest.importorskip("tokenizers", reason="pip install 'minigrad[pretrained]'")
+    monkeypatch.chdir(tmp_path)
+    (program,) = [program for program in PROGRAMS if "from_pretrained" in program]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(program, {"folder": ROOT / "tests/pretrained/gpt2"})
+    assert printed.getvalue().startswith("My grandmother bakes")
+    assert (tmp_path / "mine/model.safetensors").exists()
 
 
 def test_the_tables_of_results_are_those_of_the_recorded_run(monkeypatch):
