@@ -1,0 +1,69 @@
+"""What the six notebooks share: the look of their pictures, and the check of an exercise."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minigrad as mg
+from minigrad.engine import as_op
+
+plt.rcParams.update(
+    {
+        "figure.figsize": (6, 3.2), "figure.dpi": 110, "figure.constrained_layout.use": True, "font.size": 9,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False,
+    }
+)  # fmt: skip
+
+HINTS = {
+    "tanh": "tanh = sinh/cosh, with sinh' = cosh and cosh' = sinh. The quotient rule gives (cosh² - sinh²)/cosh². "
+    "Divide both terms by cosh², and look for y in what is left.",
+    "unbroadcast": "take grad of shape (2, 3, 4) and x of shape (3, 1). Axis 0 is new, axis 2 was stretched from length "
+    "1, and both hold copies: grad.sum((0, 2), keepdims=True).reshape(x.shape). Which axes are these for any two "
+    "shapes? The first grad.ndim - x.ndim, and those where x has length 1.",
+    "cross_entropy": "the loss of a row is ln Σⱼ exp(xⱼ) − xₜ. The slope of the logarithm along xᵢ is exp(xᵢ)/Σⱼ exp(xⱼ), "
+    "which is a weight you know. The slope of −xₜ is −1 where the target is, else 0. And y is a mean over n rows.",
+    "scores": "for a plain product S = a b, grad_a = grad_S bᵀ and grad_b = aᵀ grad_S. Here a is q and b is kᵀ, so what "
+    "you find for b is the transpose of what k gets. The scale is a factor of the value, so it is one of each gradient.",
+    "embedding": "a row that is used twice gets the sum of what comes back from both uses. table[ids] += grad_y reads all "
+    "rows, adds, and writes them back: of two writes to one row the last one wins. np.add.at(table, ids, grad_y) adds "
+    "one after the other.",
+    "entropy": "mg.where throws the bad branch away forward, but backward that branch still gets a gradient of 0, and "
+    "0 · ∞ is nan. Keep the 0 out of the logarithm: give it 1 there, since ln 1 = 0.",
+}
+
+
+def check_op(body: Callable[..., Any], *inputs: Any, hint: str = "") -> bool:
+    """Check the body of an op: its VJPs must be written, and gradcheck must find them right."""
+    hint = hint or body.__name__
+    arrays = [np.asarray(a) for a in inputs]
+    names = list(inspect.signature(body).parameters)
+    y, vjps = body(*arrays)
+    for name, vjp, x in zip(names, vjps if isinstance(vjps, tuple) else (vjps,), arrays, strict=True):
+        if vjp is None:  # an integer argument
+            continue
+        grad = vjp(np.ones_like(y))
+        if grad is None or grad is ...:
+            return not_yet(f"The VJP of {name} returns nothing: it is still to be written.", hint)
+        if np.shape(grad) != x.shape:
+            return not_yet(f"The VJP of {name} returns shape {np.shape(grad)}, but {name} has shape {x.shape}.", hint)
+    indices = tuple(name for name, x in zip(names, arrays, strict=True) if x.dtype.kind in "iu")
+    return check(as_op(body, indices=indices), *inputs, hint=hint)
+
+
+def check(f: Callable[..., Any], *inputs: Any, hint: str) -> bool:
+    """Print what gradcheck says of f, and the hint if f is not right yet."""
+    report = mg.gradcheck(f, *inputs, raise_error=False)
+    if not report.ok:
+        return not_yet(str(report), hint)
+    print(f"Right. {report}")
+    return True
+
+
+def not_yet(said: str, hint: str) -> bool:
+    print(f"Not yet. {said}\n\nHint: {HINTS[hint]}")
+    return False
