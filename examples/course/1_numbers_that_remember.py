@@ -1,11 +1,13 @@
 # %% [markdown]
 # # 1 · Numbers that remember
 #
-# At the end of this page a rope will find out by itself how ropes hang. Nobody will have told it: no formula for the
-# curve, no forces, no physics beyond "falling saves energy". What moves it is the machine that also trains neural
-# networks, and you are about to build that machine in 40 lines.
+# At the end of this page a rope will find out by itself how ropes hang. Nobody will have told
+# it: no formula for the curve, no forces, no physics beyond "falling saves energy". What moves
+# it is the machine that also trains neural networks, and you are about to build that machine in
+# 40 lines.
 #
-# The machine answers one question: **if I change this number a little, how does that number change?**
+# The machine answers one question: **if I change this number a little, how does that number
+# change?**
 
 # %% tags=["setup"]
 import itertools
@@ -22,13 +24,15 @@ from minigrad import viz
 # %% [markdown]
 # ## A number with a past
 #
-# An ordinary number forgets where it came from. After `y = a * b + a`, Python knows that `y` is 8, and no more. Ours
-# keeps two things besides its value:
+# An ordinary number forgets where it came from. After `y = a * b + a`, Python knows that `y` is
+# 8, and no more. Ours keeps two things besides its value:
 #
 # - its **parents**, the numbers it was computed from;
-# - for each parent a **slope**: by how much does the result grow for each unit the parent grows?
+# - for each parent a **slope**: by how much does the result grow for each unit the parent
+#   grows?
 #
-# If `a` grows by 1, then `a + b` grows by 1, and `a * b` grows by `b`. That is all the calculus we need today.
+# If `a` grows by 1, then `a + b` grows by 1, and `a * b` grows by `b`. That is all the calculus
+# we need today.
 
 
 # %%
@@ -59,11 +63,13 @@ print(f"y is {y.data}, and remembers that it came from {[parent.data for parent 
 # %% [markdown]
 # ## Walking back
 #
-# Now we ask: how does `y` depend on `a`? We start at `y` and walk towards the past, from the youngest number to the
-# oldest. Each number passes on to its parents what it has received, times the slope.
+# Now we ask: how does `y` depend on `a`? We start at `y` and walk towards the past, from the
+# youngest number to the oldest. Each number passes on to its parents what it has received,
+# times the slope.
 #
-# There is one rule to remember, and it is the heart of the matter. `a` was used **twice**, and each use passes something
-# back. What arrives is **added up**, since a change of `a` reaches `y` by both ways.
+# There is one rule to remember, and it is the heart of the matter. `a` was used **twice**, and
+# each use passes something back. What arrives is **added up**, since a change of `a` reaches
+# `y` by both ways.
 
 
 # %%
@@ -86,21 +92,26 @@ backward(y)
 print(f"a.grad = {a.grad}, b.grad = {b.grad}")
 
 # %% [markdown]
-# The claim: nudge `a`, and `y` moves four times as far, three from `a * b` and one from `+ a`. Don't believe it. Try it:
+# The claim: nudge `a`, and `y` moves four times as far, three from `a * b` and one from `+ a`.
+# Don't believe it. Try it:
 
 # %%
 nudge = 0.001
 nudged = (Value(2.0 + nudge) * b + Value(2.0 + nudge)).data
-print(f"y moved by {nudged - y.data:.4f}, which is {(nudged - y.data) / nudge:.1f} times the nudge")
+print(
+    f"y moved by {nudged - y.data:.4f}, which is {(nudged - y.data) / nudge:.1f} times the nudge"
+)
 
 # %% [markdown]
-# That's the whole idea: it is called *reverse-mode automatic differentiation*, or backpropagation. One walk back gives
-# the slope of `y` along **every** number it came from, however many there are.
+# That's the whole idea: it is called *reverse-mode automatic differentiation*, or
+# backpropagation. One walk back gives the slope of `y` along **every** number it came from,
+# however many there are.
 #
 # ## Now let a rope hang
 #
-# Twelve links join eleven beads, between two nails. A rope wants two things, and we write both as energy: each bead
-# wants to be low, and each link wants to keep its length. We only need `+`, `-` and `*`.
+# Twelve links join eleven beads, between two nails. A rope wants two things, and we write both
+# as energy: each bead wants to be low, and each link wants to keep its length. We only need
+# `+`, `-` and `*`.
 
 # %%
 LINK = 2.6 / 12  # the length of a link; the nails are 2 apart
@@ -118,17 +129,21 @@ def energy(xs, ys):
 
 
 # %% [markdown]
-# We hold the rope crooked and let go. The gradient says which way the energy grows, so each bead is pushed the other
-# way. It keeps most of its speed from one moment to the next, as things do.
+# We hold the rope crooked and let go. The gradient says which way the energy grows, so each
+# bead is pushed the other way. It keeps most of its speed from one moment to the next, as
+# things do.
 
 # %%
-crooked = [np.interp(range(13), [0, 9, 12], corners) for corners in ([-1, 0.845, 1], [0, -0.631, 0])]
+crooked = [
+    np.interp(range(13), [0, 9, 12], corners) for corners in ([-1, 0.845, 1], [0, -0.631, 0])
+]
 xs, ys = ([Value(float(number)) for number in numbers] for numbers in crooked)
 speed = dict.fromkeys(xs[1:-1] + ys[1:-1], 0.0)  # all but the nails
 for step in range(601):
-    if step in (0, 20, 40, 600):
+    if step in (0, 50, 100, 600):
         x, height = [value.data for value in xs], [value.data for value in ys]
-        plt.plot(x, height, "o-", color=plt.cm.Blues(0.3 + 0.6 * (step / 600) ** 0.4), label=f"after {step} steps", ms=4)
+        shade = plt.cm.Blues(0.3 + 0.6 * (step / 600) ** 0.5)
+        plt.plot(x, height, "o-", color=shade, label=f"after {step} steps", ms=4)
     backward(energy(xs, ys))
     for value in speed:
         speed[value] = 0.95 * speed[value] - 0.0002 * value.grad
@@ -136,24 +151,29 @@ for step in range(601):
 
 length = sum(math.dist(p, q) for p, q in itertools.pairwise(zip(x, height, strict=True)))
 sizes = np.linspace(0.3, 3, 100_000)
-c = sizes[np.abs(2 * sizes * np.sinh(1 / sizes) - length).argmin()]  # the cosh that is as long as our rope
+c = sizes[
+    np.abs(2 * sizes * np.sinh(1 / sizes) - length).argmin()
+]  # the cosh that is as long as our rope
 line = np.linspace(-1, 1, 200)
-plt.plot(line, c * (np.cosh(line / c) - np.cosh(1 / c)), "--", color="crimson", lw=1, label="a cosh, found in 1691")
-plt.axis("equal")
+hanging = c * (np.cosh(line / c) - np.cosh(1 / c))
+plt.plot(line, hanging, "--", color="crimson", lw=1, label="a cosh, found in 1691")
+plt.gca().set_aspect("equal")
 plt.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# The dashed curve is the one that Huygens, Leibniz and Johann Bernoulli found in 1691, when this was a famous riddle. Our
-# beads know nothing of it. They only ever asked: *if I moved a little, would the energy fall?*
+# The dashed curve is the one that Huygens, Leibniz and Johann Bernoulli found in 1691, when
+# this was a famous riddle. Our beads know nothing of it. They only ever asked: *if I moved a
+# little, would the energy fall?*
 #
-# Now change the words. Call the energy a **loss**, the beads **parameters** and the pushing **training**. You have just
-# trained something with 22 parameters. A language model does the same with more of them.
+# Now change the words. Call the energy a **loss**, the beads **parameters** and the pushing
+# **training**. You have just trained something with 22 parameters. A language model does the
+# same with more of them.
 #
 # ## The same in minigrad
 #
-# In minigrad an object holds a whole array instead of one number. The idea stays: parents, slopes, a walk back from young
-# to old. The loops over beads and links become lines of arrays.
+# In minigrad an object holds a whole array instead of one number. The idea stays: parents,
+# slopes, a walk back from young to old. The loops over beads and links become lines of arrays.
 
 
 # %%
@@ -174,18 +194,27 @@ for n in (11, 2000):
     rope = mg.Tensor(points, requires_grad=True)
     numbers = milliseconds(lambda xs=xs, ys=ys: backward(energy(xs, ys)))
     arrays = milliseconds(lambda rope=rope: energy_of_arrays(rope).backward())
-    apart = np.abs(rope.grad / [[x.grad, y.grad] for x, y in zip(xs, ys, strict=True)] - 1)[1:-1].max()
-    print(f"{n:5} beads: numbers {numbers:5.1f} ms, arrays {arrays:5.1f} ms; their gradients agree to {apart:.0e}")
+    apart = np.abs(rope.grad / [[x.grad, y.grad] for x, y in zip(xs, ys, strict=True)] - 1)[
+        1:-1
+    ].max()
+    print(
+        f"{n:4} beads: numbers {numbers:4.0f} ms, arrays {arrays:3.0f} ms; gradients agree to {apart:.0e}"
+    )
 
 # %% [markdown]
-# For a few numbers nothing is gained, since each op has its price. For thousands, the arrays win.
+# For a few numbers nothing is gained, since each op has its price. For thousands, the arrays
+# win.
 #
-# And minigrad can show what it remembers. Here is `a * b + a` again. Each box has its value and, after ∇, its gradient.
-# Two arrows leave `a`, and the 4 in its box is what came back along both.
+# And minigrad can show what it remembers. Here is `a * b + a` again. Each box has its value
+# and, after ∇, its gradient. Two arrows leave `a`, and the 4 in its box is what came back along
+# both.
 
 # %%
 with viz.record() as tape:
-    a, b = (mg.Tensor(number, requires_grad=True, name=name) for name, number in (("a", 2.0), ("b", 3.0)))
+    a, b = (
+        mg.Tensor(number, requires_grad=True, name=name)
+        for name, number in (("a", 2.0), ("b", 3.0))
+    )
     y = a * b + a
     y.backward()
 viz.graph(y, tape=tape)
@@ -193,20 +222,19 @@ viz.graph(y, tape=tape)
 # %% [markdown]
 # ## Your turn
 #
-# An op in minigrad is a function that returns two things: the value, and a function that takes the gradient of the
-# output, `grad_y`, and returns the gradient of the input. For `exp`, whose slope is the value itself, it returns
-# `grad_y * y`.
+# An op in minigrad is a function that returns two things: the value, and a function that takes
+# the gradient of the output, `grad_y`, and returns the gradient of the input. For `exp`, whose
+# slope is the value itself, it returns `grad_y * y`.
 #
-# Write it for tanh. Its slope can be written in `y` alone. Then run the cell below: it moves every input a little,
-# as you did above, and compares.
+# Write it for tanh. Its slope can be written in `y` alone. Then run the cell below: it moves
+# every input a little, as you did above, and compares.
 
 
 # %% tags=["exercise"]
 def tanh(x):
     y = np.tanh(x)
 
-    def vjp_x(grad_y):
-        ...  # your line
+    def vjp_x(grad_y): ...  # your line
 
     return y, vjp_x
 
@@ -229,5 +257,5 @@ solved = check_op(tanh, np.array([-2.0, -0.5, 0.1, 3.0]))
 #
 # </details>
 #
-# **Read on:** `minigrad/engine.py` is this page for arrays; its `backward` is ours, line by line. Next:
-# [2 · VJPs and broadcasting](2_vjps_and_broadcasting.ipynb).
+# **Read on:** `minigrad/engine.py` is this page for arrays; its `backward` is ours, line by
+# line. Next: [2 · VJPs and broadcasting](2_vjps_and_broadcasting.ipynb).

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 3 · Softmax and its gradient by hand
 #
-# Attention has scores and wants weights: how much of each word to take. Weights should be positive and sum to 1. In this
-# notebook we look at softmax, which makes the ones of the others, and derive its gradient without skipping a line.
+# Attention has scores and wants weights: how much of each word to take. Weights should be
+# positive and sum to 1. In this notebook we look at softmax, which makes the ones of the
+# others, and derive its gradient without skipping a line.
 
 # %% tags=["setup"]
 import matplotlib.pyplot as plt
@@ -24,14 +25,16 @@ y = np.exp(scores) / np.exp(scores).sum()
 print(f"scores {scores}   weights {y.round(3)}   sum {y.sum():.3f}")
 
 # %% [markdown]
-# Now drag one score and watch all three weights. The largest score doesn't win outright: its share grows smoothly, and
-# the others make room. There is no corner anywhere, so every weight has a slope along every score. Compare the dotted
-# line: it is *argmax*, which gives everything to the largest. It is flat, then jumps, then is flat again.
+# Now drag one score and watch all three weights. The largest score doesn't win outright: its
+# share grows smoothly, and the others make room. There is no corner anywhere, so every weight
+# has a slope along every score. Compare the dotted line: it is *argmax*, which gives everything
+# to the largest. It is flat, then jumps, then is flat again.
 
 # %%
 moved = np.linspace(-3, 9, 200)
 rows = np.stack([moved, np.full(200, 2.0), np.full(200, 1.0)], axis=1)
-plt.plot(moved, mg.softmax(rows).numpy(), lw=2, label=["weight of the moved score", "of the score 2", "of the score 1"])
+names = ["weight of the moved score", "of the score 2", "of the score 1"]
+plt.plot(moved, mg.softmax(rows).numpy(), lw=2, label=names)
 plt.plot(moved, mg.hardmax(rows).numpy()[:, 0], "k:", lw=1.5, label="moved score, by argmax")
 plt.xlabel("the score that is moved")
 plt.legend()
@@ -40,9 +43,10 @@ plt.show()
 # %% [markdown]
 # ## Only differences count
 #
-# Add 1,000 to all scores: each exponential is multiplied by e¹⁰⁰⁰, the sum as well, and the factor cancels. The weights
-# stay. (The computer disagrees, unless we help: e¹⁰⁰⁰ is too large a number. So every softmax subtracts the largest score
-# first, which changes nothing and keeps all exponents at most 0.)
+# Add 1,000 to all scores: each exponential is multiplied by e¹⁰⁰⁰, the sum as well, and the
+# factor cancels. The weights stay. (The computer disagrees, unless we help: e¹⁰⁰⁰ is too large
+# a number. So every softmax subtracts the largest score first, which changes nothing and keeps
+# all exponents at most 0.)
 
 # %%
 with np.errstate(over="ignore", invalid="ignore"):
@@ -55,7 +59,8 @@ print("largest at 0:  ", (e / e.sum()).round(3))
 #
 # How does the weight yᵢ depend on the score xⱼ? There are two cases, by the quotient rule.
 #
-# The score is the weight's own, i = j. Then xⱼ is in the numerator and in s, and both have slope exp(xⱼ):
+# The score is the weight's own, i = j. Then xⱼ is in the numerator and in s, and both have
+# slope exp(xⱼ):
 #
 #     ∂yⱼ/∂xⱼ = (exp(xⱼ) s − exp(xⱼ) exp(xⱼ))/s² = yⱼ − yⱼ yⱼ
 #
@@ -63,15 +68,18 @@ print("largest at 0:  ", (e / e.sum()).round(3))
 #
 #     ∂yᵢ/∂xⱼ = (0 · s − exp(xᵢ) exp(xⱼ))/s² = −yᵢ yⱼ
 #
-# With δᵢⱼ, which is 1 for i = j and else 0, both cases are one line: **∂yᵢ/∂xⱼ = yᵢ (δᵢⱼ − yⱼ)**. Let us believe it only
-# after measuring:
+# With δᵢⱼ, which is 1 for i = j and else 0, both cases are one line: **∂yᵢ/∂xⱼ = yᵢ (δᵢⱼ −
+# yⱼ)**. Let us believe it only after measuring:
 
 # %%
 J = np.diag(y) - np.outer(y, y)
-h = 1e-6
-measured = np.stack([(mg.softmax(scores + step) - mg.softmax(scores - step)).numpy() for step in h * np.eye(3)], 1) / (2 * h)
+nudges = 1e-6 * np.eye(3)  # row j moves score j
+differences = [mg.softmax(scores + nudge) - mg.softmax(scores - nudge) for nudge in nudges]
+measured = np.stack([d.numpy() for d in differences], axis=1) / 2e-6
 _, axes = plt.subplots(1, 2, figsize=(6, 2.6))
-for axis, matrix, title in zip(axes, (J, measured), ("y_i (δ_ij − y_j)", "measured"), strict=True):
+for axis, matrix, title in zip(
+    axes, (J, measured), ("y_i (δ_ij − y_j)", "measured"), strict=True
+):
     axis.imshow(matrix, cmap="RdBu", vmin=-0.2, vmax=0.2)
     axis.set(title=title, xticks=range(3), yticks=range(3), xlabel="score j", ylabel="weight i")
     for (i, j), slope in np.ndenumerate(matrix):
@@ -79,8 +87,9 @@ for axis, matrix, title in zip(axes, (J, measured), ("y_i (δ_ij − y_j)", "mea
 plt.show()
 
 # %% [markdown]
-# Blue is positive: a score pushes its own weight up. Red is negative: it pushes the others down. Each column sums to 0,
-# because the weights always sum to 1: what one gains, the others lose.
+# Blue is positive: a score pushes its own weight up. Red is negative: it pushes the others
+# down. Each column sums to 0, because the weights always sum to 1: what one gains, the others
+# lose.
 #
 # ## From the matrix to one line
 #
@@ -90,8 +99,9 @@ plt.show()
 #             = gⱼ yⱼ − yⱼ Σᵢ gᵢ yᵢ            δ picks one term out of the sum
 #             = yⱼ (gⱼ − Σᵢ gᵢ yᵢ)
 #
-# Read it aloud: Σᵢ gᵢ yᵢ is the *average* of what comes back, by the weights. A score should grow if its weight is worth
-# more than that average. And it gets that much attention only in proportion to its weight yⱼ.
+# Read it aloud: Σᵢ gᵢ yᵢ is the *average* of what comes back, by the weights. A score should
+# grow if its weight is worth more than that average. And it gets that much attention only in
+# proportion to its weight yⱼ.
 
 
 # %%
@@ -110,8 +120,9 @@ solved = check_op(softmax, np.random.default_rng(0).normal(size=(2, 4)))
 # %% [markdown]
 # ## The price of being sure
 #
-# The factor yⱼ has a consequence. Multiply all scores by 10 and softmax is almost argmax: one weight near 1, the others
-# near 0. Then each entry of the Jacobian is near 0, and nothing comes back. Learning wants softmax a little unsure.
+# The factor yⱼ has a consequence. Multiply all scores by 10 and softmax is almost argmax: one
+# weight near 1, the others near 0. Then each entry of the Jacobian is near 0, and nothing comes
+# back. Learning wants softmax a little unsure.
 
 # %%
 sharpness = np.geomspace(0.01, 100, 200)
@@ -120,16 +131,19 @@ for factor in sharpness:
     y, vjp = softmax(factor * scores)
     sizes.append(np.abs(np.diag(y) - np.outer(y, y)).max())
 plt.loglog(sharpness, np.maximum(sizes, 1e-16), lw=2)
-plt.gca().set(xlabel="what the scores are multiplied by", ylabel="largest slope", ylim=(1e-12, 1))
+plt.gca().set(
+    xlabel="what the scores are multiplied by", ylabel="largest slope", ylim=(1e-12, 1)
+)
 plt.show()
 
 # %% [markdown]
 # ## Your turn
 #
-# A model that predicts the next word gives each word a score, a *logit*, and is told which one was right. Its loss is
-# −ln of the weight that softmax gives to the right one: **cross-entropy**. Going back through the logarithm and then
-# through softmax works, but as one function the gradient is far simpler, and it is the most used gradient there is.
-# Find it: start from lossₜ = ln Σⱼ exp(xⱼ) − xₜ.
+# A model that predicts the next word gives each word a score, a *logit*, and is told which one
+# was right. Its loss is −ln of the weight that softmax gives to the right one:
+# **cross-entropy**. Going back through the logarithm and then through softmax works, but as one
+# function the gradient is far simpler, and it is the most used gradient there is. Find it:
+# start from lossₜ = ln Σⱼ exp(xⱼ) − xₜ.
 
 
 # %% tags=["exercise"]
@@ -138,14 +152,15 @@ def cross_entropy(logits, targets):
     weights = mg.softmax(logits).numpy()
     y = -np.log(weights[rows, targets]).mean()
 
-    def vjp_logits(grad_y):
-        ...  # your lines
+    def vjp_logits(grad_y): ...  # your lines
 
     return y, (vjp_logits, None)
 
 
 # %% tags=["check"]
-solved = check_op(cross_entropy, np.random.default_rng(0).normal(size=(4, 3)), np.array([0, 2, 1, 2]))
+solved = check_op(
+    cross_entropy, np.random.default_rng(0).normal(size=(4, 3)), np.array([0, 2, 1, 2])
+)
 
 # %% [markdown] tags=["solution"]
 # <details><summary>The solution</summary>
@@ -168,5 +183,5 @@ solved = check_op(cross_entropy, np.random.default_rng(0).normal(size=(4, 3)), n
 #
 # </details>
 #
-# **Read on:** `minigrad/ops/softmax.py` has both derivations beside the code. Next:
-# [4 · Attention](4_attention.ipynb).
+# **Read on:** `minigrad/ops/softmax.py` has both derivations beside the code. Next: [4 ·
+# Attention](4_attention.ipynb).

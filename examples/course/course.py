@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -43,14 +44,21 @@ def check_op(body: Callable[..., Any], *inputs: Any, hint: str = "") -> bool:
     arrays = [np.asarray(a) for a in inputs]
     names = list(inspect.signature(body).parameters)
     y, vjps = body(*arrays)
-    for name, vjp, x in zip(names, vjps if isinstance(vjps, tuple) else (vjps,), arrays, strict=True):
+    for name, vjp, x in zip(
+        names, vjps if isinstance(vjps, tuple) else (vjps,), arrays, strict=True
+    ):
         if vjp is None:  # an integer argument
             continue
         grad = vjp(np.ones_like(y))
         if grad is None or grad is ...:
-            return not_yet(f"The VJP of {name} returns nothing: it is still to be written.", hint)
+            return not_yet(
+                f"The VJP of {name} returns nothing: it is still to be written.", hint
+            )
         if np.shape(grad) != x.shape:
-            return not_yet(f"The VJP of {name} returns shape {np.shape(grad)}, but {name} has shape {x.shape}.", hint)
+            return not_yet(
+                f"The VJP of {name} returns shape {np.shape(grad)}, but {name} has shape {x.shape}.",
+                hint,
+            )
     indices = tuple(name for name, x in zip(names, arrays, strict=True) if x.dtype.kind in "iu")
     return check(as_op(body, indices=indices), *inputs, hint=hint)
 
@@ -60,10 +68,17 @@ def check(f: Callable[..., Any], *inputs: Any, hint: str) -> bool:
     report = mg.gradcheck(f, *inputs, raise_error=False)
     if not report.ok:
         return not_yet(str(report), hint)
-    print(f"Right. {report}")
+    say(f"Right. {report}")
     return True
 
 
 def not_yet(said: str, hint: str) -> bool:
-    print(f"Not yet. {said}\n\nHint: {HINTS[hint]}")
+    say(f"Not yet. {said}\n\nHint: {HINTS[hint]}")
     return False
+
+
+def say(words: Any) -> None:
+    """Print it in lines that fit a notebook's page."""
+    for line in str(words).splitlines():
+        indent = " " * (len(line) - len(line.lstrip()))
+        print(textwrap.fill(line, 96, subsequent_indent=indent))

@@ -52,21 +52,33 @@ def make(source: Path, out: Path, html: bool = False) -> tuple[Path, float]:
     return path, time.perf_counter() - started
 
 
-def make_all(sources: Sequence[Path], out: Path, html: bool = False) -> list[tuple[Path, float]]:
+def make_all(
+    sources: Sequence[Path], out: Path, html: bool = False
+) -> list[tuple[Path, float]]:
     """Two at a time. Raises ImportError where the extra is not installed."""
     with ProcessPoolExecutor(2) as pool:
         return list(pool.map(functools.partial(make, out=out, html=html), sources))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("numbers", nargs="*", type=int, metavar="N", help="which notebooks (default: all)")
-    parser.add_argument("--out", type=Path, default=Path("out/course"), metavar="DIR", help="default out/course")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "numbers", nargs="*", type=int, metavar="N", help="which notebooks (default: all)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/course"), metavar="DIR", help="default out/course"
+    )
     parser.add_argument("--html", action="store_true", help="write pages for a browser, too")
     args = parser.parse_args(argv)
-    chosen = [source for source in SOURCES if not args.numbers or int(source.stem[0]) in args.numbers]
+    chosen = [
+        source for source in SOURCES if not args.numbers or int(source.stem[0]) in args.numbers
+    ]
     if not chosen:
-        parser.error(f"there are notebooks 1 to {len(SOURCES)}, not {' '.join(map(str, args.numbers))}")
+        parser.error(
+            f"there are notebooks 1 to {len(SOURCES)}, not {' '.join(map(str, args.numbers))}"
+        )
     try:
         made = make_all(chosen, args.out, args.html)
     except ImportError as error:
