@@ -150,7 +150,8 @@ print("gradient of scale:     ", s.grad)
 
 
 # %% tags=["exercise"]
-def unbroadcast(grad, x): ...  # your lines
+def unbroadcast(grad, x):
+    pass  # your lines
 
 
 # %% tags=["check"]
@@ -160,9 +161,8 @@ def product(a, b):
 
 rng = np.random.default_rng(0)
 arrays = [rng.normal(size=shape) for shape in [(3,), (2, 1), (1, 3), ()]]
-solved = all(
-    check_op(product, rng.normal(size=(2, 3)), array, hint="unbroadcast") for array in arrays
-)
+a = rng.normal(size=(2, 3))
+solved = all(check_op(product, a, b, hint="unbroadcast") for b in arrays)
 
 # %% [markdown] tags=["solution"]
 # <details><summary>The solution</summary>

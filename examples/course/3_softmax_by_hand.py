@@ -77,9 +77,8 @@ nudges = 1e-6 * np.eye(3)  # row j moves score j
 differences = [mg.softmax(scores + nudge) - mg.softmax(scores - nudge) for nudge in nudges]
 measured = np.stack([d.numpy() for d in differences], axis=1) / 2e-6
 _, axes = plt.subplots(1, 2, figsize=(6, 2.6))
-for axis, matrix, title in zip(
-    axes, (J, measured), ("y_i (δ_ij − y_j)", "measured"), strict=True
-):
+titles = "y_i (δ_ij − y_j)", "measured"
+for axis, matrix, title in zip(axes, (J, measured), titles, strict=True):
     axis.imshow(matrix, cmap="RdBu", vmin=-0.2, vmax=0.2)
     axis.set(title=title, xticks=range(3), yticks=range(3), xlabel="score j", ylabel="weight i")
     for (i, j), slope in np.ndenumerate(matrix):
@@ -118,6 +117,15 @@ def softmax(x):
 solved = check_op(softmax, np.random.default_rng(0).normal(size=(2, 4)))
 
 # %% [markdown]
+# What if g is 1 everywhere? That asks for the gradient of the weights' sum. It is 1 whatever the
+# scores are, so the gradient must be 0; and a VJP that always returns 0 would look right. So
+# gradcheck draws g at random.
+
+# %%
+print("g = 1:     ", softmax(scores)[1](np.ones(3)).round(12))
+print("g random:  ", softmax(scores)[1](np.random.default_rng(0).normal(size=3)).round(3))
+
+# %% [markdown]
 # ## The price of being sure
 #
 # The factor yⱼ has a consequence. Multiply all scores by 10 and softmax is almost argmax: one
@@ -131,9 +139,8 @@ for factor in sharpness:
     y, vjp = softmax(factor * scores)
     sizes.append(np.abs(np.diag(y) - np.outer(y, y)).max())
 plt.loglog(sharpness, np.maximum(sizes, 1e-16), lw=2)
-plt.gca().set(
-    xlabel="what the scores are multiplied by", ylabel="largest slope", ylim=(1e-12, 1)
-)
+plt.gca().set(xlabel="what the scores are multiplied by", ylabel="largest slope")
+plt.ylim(1e-12, 1)
 plt.show()
 
 # %% [markdown]
@@ -148,19 +155,19 @@ plt.show()
 
 # %% tags=["exercise"]
 def cross_entropy(logits, targets):
-    rows, n = np.arange(len(targets)), len(targets)
+    rows = np.arange(len(targets))
     weights = mg.softmax(logits).numpy()
     y = -np.log(weights[rows, targets]).mean()
 
-    def vjp_logits(grad_y): ...  # your lines
+    def vjp_logits(grad_y):
+        pass  # your lines
 
     return y, (vjp_logits, None)
 
 
 # %% tags=["check"]
-solved = check_op(
-    cross_entropy, np.random.default_rng(0).normal(size=(4, 3)), np.array([0, 2, 1, 2])
-)
+logits = np.random.default_rng(0).normal(size=(4, 3))
+solved = check_op(cross_entropy, logits, np.array([0, 2, 1, 2]))
 
 # %% [markdown] tags=["solution"]
 # <details><summary>The solution</summary>
@@ -169,14 +176,14 @@ solved = check_op(
 #
 # ```python
 # def cross_entropy(logits, targets):
-#     rows, n = np.arange(len(targets)), len(targets)
+#     rows = np.arange(len(targets))
 #     weights = mg.softmax(logits).numpy()
 #     y = -np.log(weights[rows, targets]).mean()
 #
 #     def vjp_logits(grad_y):
 #         error = weights.copy()
 #         error[rows, targets] -= 1
-#         return grad_y * error / n
+#         return grad_y * error / len(targets)
 #
 #     return y, (vjp_logits, None)
 # ```

