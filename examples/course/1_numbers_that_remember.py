@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 1 · Numbers that remember
 #
-# At the end of this page a rope will find out by itself how ropes hang. Nobody will have told
-# it: no formula for the curve, no forces, no physics beyond "falling saves energy". What moves
-# it is the machine that also trains neural networks, and you are about to build that machine in
-# 40 lines.
+# At the end of this page a rope will find out by itself how ropes hang. Nobody will have told it:
+# no formula for the curve, no forces, no physics beyond "falling saves energy". What moves it is
+# the machine that also trains neural networks, and you are about to build that machine in 40
+# lines.
 #
 # The machine answers one question: **if I change this number a little, how does that number
 # change?**
@@ -22,15 +22,14 @@ from minigrad import viz
 # %% [markdown]
 # ## A number with a past
 #
-# An ordinary number forgets where it came from. After `y = a * b + a`, Python knows that `y` is
-# 8, and no more. Ours keeps two things besides its value:
+# An ordinary number forgets where it came from. After `y = a * b + a`, Python knows that `y` is 8,
+# and no more. Ours keeps two things besides its value:
 #
 # - its **parents**, the numbers it was computed from;
-# - for each parent a **slope**: by how much does the result grow for each unit the parent
-#   grows?
+# - for each parent a **slope**: by how much does the result grow for each unit the parent grows?
 #
-# If `a` grows by 1, then `a + b` grows by 1, and `a * b` grows by `b`. That is all the calculus
-# we need today.
+# If `a` grows by 1, then `a + b` grows by 1, and `a * b` grows by `b`. That is all the calculus we
+# need today.
 
 
 # %%
@@ -62,12 +61,12 @@ print(f"y is {y.data}, and remembers that it came from {[parent.data for parent 
 # ## Walking back
 #
 # Now we ask: how does `y` depend on `a`? We start at `y` and walk towards the past, from the
-# youngest number to the oldest. Each number passes on to its parents what it has received,
-# times the slope.
+# youngest number to the oldest. Each number passes on to its parents what it has received, times
+# the slope.
 #
 # There is one rule to remember, and it is the heart of the matter. `a` was used **twice**, and
-# each use passes something back. What arrives is **added up**, since a change of `a` reaches
-# `y` by both ways.
+# each use passes something back. What arrives is **added up**, since a change of `a` reaches `y`
+# by both ways.
 
 
 # %%
@@ -98,15 +97,14 @@ nudged = Value(2.001) * b + Value(2.001)
 print(f"a moved by 0.001, and y by {nudged.data - y.data:.3f}")
 
 # %% [markdown]
-# That's the whole idea: it is called *reverse-mode automatic differentiation*, or
-# backpropagation. One walk back gives the slope of `y` along **every** number it came from,
-# however many there are.
+# That's the whole idea: it is called *reverse-mode automatic differentiation*, or backpropagation.
+# One walk back gives the slope of `y` along **every** number it came from, however many there are.
 #
 # ## Now let a rope hang
 #
-# Twelve links join eleven beads, between two nails. A rope wants two things, and we write both
-# as energy: each bead wants to be low, and each link wants to keep its length. We only need
-# `+`, `-` and `*`.
+# Twelve links join eleven beads, between two nails. A rope wants two things, and we write both as
+# energy: each bead wants to be low, and each link wants to keep its length. We only need `+`, `-`
+# and `*`.
 
 # %%
 LINK = 2.6 / 12  # the length of a link; the nails are 2 apart
@@ -124,9 +122,9 @@ def energy(xs, ys):
 
 
 # %% [markdown]
-# We hold the rope crooked and let go. The gradient says which way the energy grows, so each
-# bead is pushed the other way. It keeps most of its speed from one moment to the next, as
-# things do.
+# We hold the rope crooked and let go. The gradient says which way the energy grows, so each bead
+# is pushed the other way. It keeps most of its speed from one moment to the next, as things do,
+# and loses a little, or the rope would swing for ever.
 
 # %%
 corners = [-1, 0.845, 1], [0, -0.631, 0]  # a nail, a hand, a nail
@@ -148,18 +146,18 @@ plt.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# The dashed curve is the one that Huygens, Leibniz and Johann Bernoulli found in 1691, when
-# this was a famous riddle. Our beads know nothing of it. They only ever asked: *if I moved a
-# little, would the energy fall?*
+# The dashed curve is the one that Huygens, Leibniz and Johann Bernoulli found in 1691, when this
+# was a famous riddle. Our beads know nothing of it. They only ever asked: *if I moved a little,
+# would the energy fall?*
 #
 # Now change the words. Call the energy a **loss**, the beads **parameters** and the pushing
-# **training**. You have just trained something with 22 parameters. A language model does the
-# same with more of them.
+# **training**. You have just trained something with 22 parameters. A language model does the same
+# with more of them.
 #
 # ## The same in minigrad
 #
-# In minigrad an object holds a whole array instead of one number. The idea stays: parents,
-# slopes, a walk back from young to old. The loops over beads and links become lines of arrays.
+# In minigrad an object holds a whole array instead of one number. The idea stays: parents, slopes,
+# a walk back from young to old. The loops over beads and links become lines of arrays.
 
 
 # %%
@@ -168,7 +166,7 @@ def energy_of_arrays(rope):
     return rope[1:-1, 1].sum() + 10 * (links**2).sum()
 
 
-for n in (11, 2000):
+for n in (11, 1000):
     points = np.random.default_rng(0).normal(size=(n + 2, 2))
     xs, ys = ([Value(number) for number in column] for column in points.T)
     rope = mg.Tensor(points, requires_grad=True)
@@ -194,12 +192,12 @@ viz.graph(y, tape=tape)
 # %% [markdown]
 # ## Your turn
 #
-# An op in minigrad is a function that returns two things: the value, and a function that takes
-# the gradient of the output, `grad_y`, and returns the gradient of the input. For `exp`, whose
-# slope is the value itself, it returns `grad_y * y`.
+# An op in minigrad is a function that returns two things: the value, and a function that takes the
+# gradient of the output, `grad_y`, and returns the gradient of the input. For `exp`, whose slope
+# is the value itself, it returns `grad_y * y`.
 #
-# Write it for tanh. Its slope can be written in `y` alone. Then run the cell below: it moves
-# every input a little, as you did above, and compares.
+# Write it for tanh. Its slope can be written in `y` alone. Then run the cell below: it moves every
+# input a little, as you did above, and compares.
 
 
 # %% tags=["exercise"]
@@ -230,5 +228,5 @@ solved = check_op(tanh, np.array([-2.0, -0.5, 0.1, 3.0]))
 #
 # </details>
 #
-# **Read on:** `minigrad/engine.py` is this page for arrays; its `backward` is ours, line by
-# line. Next: [2 · VJPs and broadcasting](2_vjps_and_broadcasting.ipynb).
+# **Read on:** `minigrad/engine.py` is this page for arrays; its `backward` is ours, line by line.
+# Next: [2 · VJPs and broadcasting](2_vjps_and_broadcasting.ipynb).

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 2 · VJPs and broadcasting
 #
-# In the first notebook every number had its own slopes. An array has many numbers, and so has
-# what is computed from it. How many slopes are there then, and do we need them all? The answer
-# is the reason why training is affordable.
+# In the first notebook every number had its own slopes. An array has many numbers, and so has what
+# is computed from it. How many slopes are there then, and do we need them all? The answer is the
+# reason why training is affordable.
 
 # %% tags=["setup"]
 import matplotlib.pyplot as plt
@@ -15,9 +15,9 @@ from course import check_op
 # %% [markdown]
 # ## All slopes at once: the Jacobian
 #
-# If x has 6 numbers and y = f(x) has 6 numbers, there are 36 slopes: one for each pair,
-# ∂yᵢ/∂xⱼ. The matrix that holds them is the **Jacobian**. We can measure it as we measured a
-# slope before: move one xⱼ, and see how all of y moves.
+# If x has 6 numbers and y = f(x) has 6 numbers, there are 36 slopes: one for each pair, ∂yᵢ/∂xⱼ.
+# The matrix that holds them is the **Jacobian**. We can measure it as we measured a slope before:
+# move one xⱼ, and see how all of y moves.
 
 
 # %%
@@ -50,23 +50,22 @@ plt.show()
 #
 # - `exp` works on each number alone, so only the diagonal is filled.
 # - `sum` has one row: its only result depends on all inputs, on each with slope 1.
-# - `cumsum` fills a triangle: its third result, for instance, depends on the first three
-#   inputs.
-# - Indexing copies: two results are x₀, one is x₂, and x₁ is used by none.
+# - `cumsum` fills a triangle: its third result, for instance, depends on the first three inputs.
+# - Indexing copies: two results are x₀, the third is x₂, and nobody uses x₁.
 # - `softmax` is full: every weight depends on every score. That is the next notebook.
 #
 # ## Why nobody builds it
 #
 # Take a layer with a million numbers in and a million out. Its Jacobian has 10¹² entries: 4
-# terabytes in float32. But we never need the matrix. Backward arrives with **one number for
-# each y**, the gradient of the loss with respect to y; call it g. The chain rule wants one
-# number for each x:
+# terabytes in float32. But we never need the matrix. Backward arrives with **one number for each
+# y**, the gradient of the loss with respect to y; call it g. The chain rule wants one number for
+# each x:
 #
 #     grad_xⱼ = Σᵢ gᵢ ∂yᵢ/∂xⱼ            a vector times the Jacobian
 #
 # This is the **vector-Jacobian product**, the VJP. The art of every op is to write that product
-# without the matrix. For `exp` it is `g * y`. For `cumsum`: x₂ is in y₂, y₃, y₄ and so on, so
-# its gradient is the sum of g from there to the end.
+# without the matrix. For `exp` it is `g * y`. For `cumsum`: x₂ is in y₂, y₃, y₄ and so on, so its
+# gradient is the sum of g from there to the end.
 
 # %%
 g = np.array([1.0, 2.0, -1.0, 0.5, 0.0, 3.0])
@@ -78,8 +77,8 @@ print("cumsum, without the matrix", np.cumsum(g[::-1])[::-1].round(3))
 # %% [markdown]
 # ## An op is a value and its VJP
 #
-# This is all it takes to teach minigrad a new op. Then `gradcheck` moves each number a little,
-# as we did, and compares.
+# This is all it takes to teach minigrad a new op. Then `gradcheck` moves each number a little, as
+# we did, and compares.
 
 
 # %%
@@ -112,8 +111,8 @@ print(mg.gradcheck(hasty_cumsum, x, raise_error=False))
 # %% [markdown]
 # ## Copying forward is summing backward
 #
-# NumPy lets you multiply an array of shape (2, 3) by one of shape (3,). It *broadcasts*: it
-# uses each of the three numbers twice, once in each row, as if it had made copies.
+# NumPy lets you multiply an array of shape (2, 3) by one of shape (3,). It *broadcasts*: it uses
+# each of the three numbers twice, once in each row, as if it had made copies.
 
 # %%
 features, scale = np.arange(1.0, 7.0).reshape(2, 3), np.array([1.0, 10.0, 100.0])
@@ -131,9 +130,9 @@ for axis, (name, array) in zip(axes, arrays.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# Remember the rule of the first notebook: where a number is used twice, what comes back is
-# added up. The copies are uses. So the gradient of the copies has shape (2, 3), and `scale`
-# gets its sum over the rows. Here g is 1 everywhere:
+# Remember the rule of the first notebook: where a number is used twice, what comes back is added
+# up. The copies are uses. So the gradient of the copies has shape (2, 3), and `scale` gets its sum
+# over the rows. Here g is 1 everywhere:
 
 # %%
 s = mg.Tensor(scale, requires_grad=True)
@@ -144,9 +143,9 @@ print("gradient of scale:     ", s.grad)
 # %% [markdown]
 # ## Your turn
 #
-# Write `unbroadcast`. It is given `grad`, the gradient of the copies, and `x`, the array before
-# it was copied; it returns the gradient of `x`, in the shape of `x`. NumPy copies in two ways,
-# and you need both: it puts new axes **in front**, and it stretches axes of **length 1**.
+# Write `unbroadcast`. It is given `grad`, the gradient of the copies, and `x`, the array before it
+# was copied; it returns the gradient of `x`, in the shape of `x`. NumPy copies in two ways, and
+# you need both: it puts new axes **in front**, and it stretches axes of **length 1**.
 
 
 # %% tags=["exercise"]
@@ -176,5 +175,5 @@ solved = all(check_op(product, a, b, hint="unbroadcast") for b in arrays)
 #
 # </details>
 #
-# **Read on:** in `minigrad/engine.py` the same function stands at the end of `backward`, once
+# **Read on:** in `minigrad/engine.py` your function stands below `backward`: it is called once,
 # for all ops. Next: [3 · Softmax and its gradient by hand](3_softmax_by_hand.ipynb).

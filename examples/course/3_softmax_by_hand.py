@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 3 · Softmax and its gradient by hand
 #
-# Attention has scores and wants weights: how much of each word to take. Weights should be
-# positive and sum to 1. In this notebook we look at softmax, which makes the ones of the
-# others, and derive its gradient without skipping a line.
+# Attention has scores and wants weights: how much of each word to take. Weights should be positive
+# and sum to 1. Softmax turns the ones into the others. In this notebook we look at what it does,
+# and derive its gradient without skipping a line.
 
 # %% tags=["setup"]
 import matplotlib.pyplot as plt
@@ -25,10 +25,10 @@ y = np.exp(scores) / np.exp(scores).sum()
 print(f"scores {scores}   weights {y.round(3)}   sum {y.sum():.3f}")
 
 # %% [markdown]
-# Now drag one score and watch all three weights. The largest score doesn't win outright: its
-# share grows smoothly, and the others make room. There is no corner anywhere, so every weight
-# has a slope along every score. Compare the dotted line: it is *argmax*, which gives everything
-# to the largest. It is flat, then jumps, then is flat again.
+# Now move one score and watch all three weights. The largest score doesn't win outright: its share
+# grows smoothly, and the others make room. There is no corner anywhere, so every weight has a
+# slope along every score. Compare the dotted line: it is *argmax*, which gives everything to the
+# largest. It is flat, then jumps, then is flat again.
 
 # %%
 moved = np.linspace(-3, 9, 200)
@@ -43,10 +43,10 @@ plt.show()
 # %% [markdown]
 # ## Only differences count
 #
-# Add 1,000 to all scores: each exponential is multiplied by e¹⁰⁰⁰, the sum as well, and the
-# factor cancels. The weights stay. (The computer disagrees, unless we help: e¹⁰⁰⁰ is too large
-# a number. So every softmax subtracts the largest score first, which changes nothing and keeps
-# all exponents at most 0.)
+# Add 1,000 to all scores: each exponential is multiplied by e¹⁰⁰⁰, the sum as well, and the factor
+# cancels. The weights stay. (The computer disagrees, unless we help: e¹⁰⁰⁰ is too large a number.
+# So every softmax subtracts the largest score first, which changes nothing and keeps all exponents
+# at most 0.)
 
 # %%
 with np.errstate(over="ignore", invalid="ignore"):
@@ -59,8 +59,8 @@ print("largest at 0:  ", (e / e.sum()).round(3))
 #
 # How does the weight yᵢ depend on the score xⱼ? There are two cases, by the quotient rule.
 #
-# The score is the weight's own, i = j. Then xⱼ is in the numerator and in s, and both have
-# slope exp(xⱼ):
+# The score is the weight's own, i = j. Then xⱼ is in the numerator and in s, and both have slope
+# exp(xⱼ):
 #
 #     ∂yⱼ/∂xⱼ = (exp(xⱼ) s − exp(xⱼ) exp(xⱼ))/s² = yⱼ − yⱼ yⱼ
 #
@@ -68,8 +68,8 @@ print("largest at 0:  ", (e / e.sum()).round(3))
 #
 #     ∂yᵢ/∂xⱼ = (0 · s − exp(xᵢ) exp(xⱼ))/s² = −yᵢ yⱼ
 #
-# With δᵢⱼ, which is 1 for i = j and else 0, both cases are one line: **∂yᵢ/∂xⱼ = yᵢ (δᵢⱼ −
-# yⱼ)**. Let us believe it only after measuring:
+# With δᵢⱼ, which is 1 for i = j and else 0, both cases are one line: **∂yᵢ/∂xⱼ = yᵢ (δᵢⱼ − yⱼ)**.
+# Believe it only after it is measured:
 
 # %%
 J = np.diag(y) - np.outer(y, y)
@@ -86,9 +86,8 @@ for axis, matrix, title in zip(axes, (J, measured), titles, strict=True):
 plt.show()
 
 # %% [markdown]
-# Blue is positive: a score pushes its own weight up. Red is negative: it pushes the others
-# down. Each column sums to 0, because the weights always sum to 1: what one gains, the others
-# lose.
+# Blue is positive: a score pushes its own weight up. Red is negative: it pushes the others down.
+# Each column sums to 0, because the weights always sum to 1: what one gains, the others lose.
 #
 # ## From the matrix to one line
 #
@@ -98,9 +97,9 @@ plt.show()
 #             = gⱼ yⱼ − yⱼ Σᵢ gᵢ yᵢ            δ picks one term out of the sum
 #             = yⱼ (gⱼ − Σᵢ gᵢ yᵢ)
 #
-# Read it aloud: Σᵢ gᵢ yᵢ is the *average* of what comes back, by the weights. A score should
-# grow if its weight is worth more than that average. And it gets that much attention only in
-# proportion to its weight yⱼ.
+# Read it aloud. Σᵢ gᵢ yᵢ is an average: of all that comes back, each with its weight. A score
+# hears how much its own weight differs from that average, and it hears it only as loudly as its
+# weight yⱼ is large.
 
 
 # %%
@@ -146,11 +145,11 @@ plt.show()
 # %% [markdown]
 # ## Your turn
 #
-# A model that predicts the next word gives each word a score, a *logit*, and is told which one
-# was right. Its loss is −ln of the weight that softmax gives to the right one:
-# **cross-entropy**. Going back through the logarithm and then through softmax works, but as one
-# function the gradient is far simpler, and it is the most used gradient there is. Find it:
-# start from lossₜ = ln Σⱼ exp(xⱼ) − xₜ.
+# A model that predicts the next word gives each word a score, a *logit*, and is told which one was
+# right. Its loss is −ln of the weight that softmax gives to the right one: **cross-entropy**.
+# Going back through the logarithm and then through softmax works, but as one function the gradient
+# is far simpler, and it is the most used gradient there is. Find it: start from lossₜ = ln Σⱼ
+# exp(xⱼ) − xₜ.
 
 
 # %% tags=["exercise"]

@@ -1,25 +1,26 @@
 # %% [markdown]
 # # 4 · Attention, and why hard attention stands still
 #
-# Softmax turned scores into weights. Attention puts it to work: a *query* asks, *keys* answer
-# how well they fit, and what is returned is a mixture of *values*. Then we ask the question
-# behind this whole library: why a mixture? Why not simply take the value whose key fits best?
+# Softmax turned scores into weights. Attention puts it to work: a *query* asks, *keys* answer how
+# well they fit, and what is returned is a mixture of *values*. Then we ask the question behind
+# this whole library: why a mixture? Why not simply take the value whose key fits best?
 
 # %% tags=["setup"]
 import math
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 
 import minigrad as mg
 from course import check_op, say
 from minigrad import optim, viz
 
 # %% [markdown]
-# ## A dictionary that gives in
+# ## A dictionary in which every key fits a little
 #
-# A Python dictionary finds exactly one key, or none. Attention is a dictionary in which
-# **every** key fits a little:
+# A Python dictionary finds exactly one key, or none. Attention asks **every** key how well it
+# fits:
 #
 #     S = q kᵀ/√d          scores: how well does each key fit the query?
 #     W = softmax(S)       weights: each row sums to 1
@@ -52,13 +53,13 @@ plt.show()
 # ## The task: find it
 #
 # Eight items lie in eight places, each time shuffled. Question i asks for what lies in place i.
-# The model has a query for each question and a key for each place, both random at first. It has
-# to learn to **look at the right place**. Nothing else helps, since what lies there is
-# different every time.
+# The model has a query for each question and a key for each place, both random at first. It has to
+# learn to **look at the right place**. Nothing else helps, since what lies there is different
+# every time.
 
 
 # %%
-def train(normalize, steps=400, n=8, d=16, seed=0):
+def train(normalize, steps=200, n=8, d=16, seed=0):
     rng = np.random.default_rng(seed)
     queries = mg.Tensor(rng.normal(size=(n, d)), requires_grad=True)
     keys = mg.Tensor(rng.normal(size=(n, d)), requires_grad=True)
@@ -77,8 +78,8 @@ def train(normalize, steps=400, n=8, d=16, seed=0):
 
 
 # %% [markdown]
-# `hardmax` gives weight 1 to the largest score. Everything else is the same: the same task,
-# start and optimizer. Five starts each, so that we aren't fooled by luck.
+# `hardmax` gives weight 1 to the largest score. Everything else is the same: the same task, start
+# and optimizer. Five starts each, so that we aren't fooled by luck.
 
 # %%
 last = {}
@@ -94,23 +95,23 @@ plt.show()
 
 # %% [markdown]
 # Soft attention learns from each start. Hard attention's queries have moved by **0**. Not by
-# little: by exactly nothing. Here is where each of them looks after training. Rows are
-# questions, columns places; the diagonal is right.
+# little: by exactly nothing. Here is where each of them looks after training. Rows are questions,
+# columns places; the diagonal is right.
 
 # %%
 places = [f"place {i}" for i in range(8)]
 soft, hard = (last[name].numpy() for name in ("softmax", "hardmax"))
 questions = [f"question {i}" for i in range(8)]
-viz.heatmap(np.stack([soft, hard]), questions, places, title="left softmax, right hardmax")
+display(viz.heatmap(soft, questions, places, title="softmax"))
+display(viz.heatmap(hard, questions, places, title="hardmax"))
 
 # %% [markdown]
 # ## Why it stands still
 #
-# Nudge a score a little. With softmax every weight moves a little, and the loss says whether
-# that was good. With hardmax the largest score is still the largest: **no weight moves at
-# all**. So the slope is 0, for every score, in every step. The walk back from the loss arrives
-# at hardmax and has nothing to pass on. In this picture red and dashed means: the gradient is
-# exactly 0.
+# Nudge a score a little. With softmax every weight moves a little, and the loss says whether that
+# was good. With hardmax the largest score is still the largest: **no weight moves at all**. So the
+# slope is 0, for every score, in every step. The walk back from the loss arrives at hardmax and
+# has nothing to pass on. In this picture red and dashed means: the gradient is exactly 0.
 
 # %%
 rng = np.random.default_rng(0)
@@ -121,16 +122,16 @@ with viz.record() as tape:
 viz.graph(loss, tape=tape)
 
 # %% [markdown]
-# minigrad can say it in words, too. Note that v learns: hard attention isn't dead, it just
-# never learns *where to look*.
+# minigrad can say it in words, too. Note that v learns: hard attention isn't dead, it just never
+# learns *where to look*.
 
 # %%
 say(mg.explain_grad(lambda: (mg.hardmax(q @ k.mT / 2) @ v).sum(), q))
 
 # %% [markdown]
-# Hard choices can be trained after all, by other means: chance (REINFORCE), or a gradient
-# borrowed from softmax (straight-through). They have their price. `examples/soft_vs_hard.py`
-# compares them all.
+# Hard choices can be trained after all, by other means: chance (REINFORCE), or a gradient borrowed
+# from softmax (straight-through). They have their price. `examples/soft_vs_hard.py` compares them
+# all.
 #
 # ## Your turn
 #
@@ -175,5 +176,5 @@ solved = check_op(scores, rng.normal(size=(3, 5)), rng.normal(size=(4, 5)))
 #
 # </details>
 #
-# **Read on:** `minigrad/ops/attention.py` has all three steps and their gradients in one op.
-# Next: [5 · A transformer block](5_a_transformer_block.ipynb).
+# **Read on:** `minigrad/ops/attention.py` has all three steps and their gradients in one op. Next:
+# [5 · A transformer block](5_a_transformer_block.ipynb).

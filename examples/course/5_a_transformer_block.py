@@ -13,13 +13,13 @@ import minigrad as mg
 from course import check_op
 from minigrad import nn, optim, text, viz
 
-STEPS = 600
+STEPS = 500
 
 # %% [markdown]
 # ## Text as numbers
 #
-# Each character gets a number, its *id*. A piece of text asks many questions at once: after
-# each character, what comes next?
+# Each character gets a number, its *id*. A piece of text asks many questions at once: after each
+# character, what comes next?
 
 # %%
 source = text.load()
@@ -33,8 +33,8 @@ print(f"seen {vocabulary.decode(x[0])!r}\nnext {vocabulary.decode(y[0])!r}")
 # %% [markdown]
 # How good can a guess be? We measure a guess in *bits per character*: −log₂ of the probability
 # that was given to the right one. Whoever knows only how frequent each character is needs the
-# text's unigram entropy. Whoever also looks at the last character needs the bigram entropy. To
-# be better than that, one has to look further back.
+# text's unigram entropy. Whoever also looks at the last character needs the bigram entropy. To be
+# better than that, one has to look further back.
 
 # %%
 unigram, bigram = text.unigram_entropy(source), text.bigram_entropy(source)
@@ -43,13 +43,13 @@ print(f"unigram {unigram:.2f} bits, bigram {bigram:.2f} bits")
 # %% [markdown]
 # ## The model
 #
-# - **Embedding.** Each id picks a row of a table: what the character is. A second table says
-#   where it stands. Both are learned.
+# - **Embedding.** Each id picks a row of a table: what the character is. A second table says where
+#   it stands. Both are learned.
 # - **Attention** moves information between positions. `causal=True`: a position sees only what
 #   comes before it, else it could read the answer.
 # - **MLP**: two linear layers with a bend between them. It works at each position by itself.
-# - **x + ...** is the *residual* path. Each part adds to what is there instead of replacing it,
-#   so a gradient always finds a way back.
+# - **x + ...** is the *residual* path. Each part adds to what is there instead of replacing it, so
+#   a gradient always finds a way back.
 # - **Layer normalization** gives each position mean 0 and variance 1 before each part, so that
 #   scores don't grow out of hand (see the last picture of notebook 3).
 
@@ -89,8 +89,8 @@ viz.graph(loss, tape=tape)
 # ## Training
 #
 # The loop is the one that moved the rope in notebook 1: loss, backward, a step against the
-# gradient. Adam takes the step: it divides each gradient by its usual size. Every 20 steps we
-# look at text that is never trained on.
+# gradient. Adam takes the step: it divides each gradient by its usual size. Every 20 steps we look
+# at text that is never trained on.
 
 # %%
 optimizer = optim.AdamW(model.parameters(), lr=3e-3)
@@ -150,8 +150,8 @@ viz.heatmap(weights[0], piece)
 # ## Your turn
 #
 # The first op of the model is `table[ids]`: it picks rows. Which rows get a gradient, and what
-# happens to one that is picked twice, as most letters are? You know the rule from notebook 1.
-# But NumPy has a trap here, and gradcheck will tell you if you are in it.
+# happens to one that is picked twice, as most letters are? You know the rule from notebook 1. But
+# NumPy has a trap here, and gradcheck will tell you if you are in it.
 
 
 # %% tags=["exercise"]

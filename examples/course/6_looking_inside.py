@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 6 · Looking inside
 #
-# A model that doesn't learn rarely says why. The loss is a number, the gradient is an array,
-# and both look innocent. In this notebook we look inside: at the graph, at gradients that
-# vanish, at the op that made the first nan, and last at the heads of a real language model.
+# A model that doesn't learn rarely says why. The loss is a number, the gradient is an array, and
+# both look innocent. In this notebook we look inside: at the graph, at gradients that vanish, at
+# the op that made the first nan, and last at the heads of a real language model.
 
 # %% tags=["setup"]
 import importlib.util
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 
 import minigrad as mg
 from course import check, say
@@ -19,8 +20,9 @@ from minigrad import nn, viz
 # %% [markdown]
 # ## The graph, near and far
 #
-# A model folds into boxes, one for each module. From afar, and as text for terminals, a transformer
-# block has eight lines. Each names its shape and, after the arrow, the lines it was computed from.
+# A model folds into boxes, one for each module. From afar, and as text for terminals, a
+# transformer block has eight lines. Each names its shape and, after the arrow, the lines it was
+# computed from.
 
 # %%
 block = nn.Block(16, 2, rng=np.random.default_rng(0))
@@ -40,9 +42,8 @@ viz.graph(loss, depth=2, tape=tape)
 # %% [markdown]
 # ## A model that stands still
 #
-# Here is a small classifier with a mistake. It scales each hidden vector to length 1, and for
-# that it takes the numbers out of the graph. It runs, its loss is right, and half of it never
-# learns.
+# Here is a small classifier with a mistake. It scales each hidden vector to length 1, and for that
+# it takes the numbers out of the graph. It runs, its loss is right, and half of it never learns.
 
 
 # %%
@@ -75,9 +76,8 @@ say(mg.explain_grad(lambda: mg.cross_entropy(model(features), targets), model.fi
 # %% [markdown]
 # ## Too sure to learn
 #
-# A gradient can also be there and be useless. These weights are far too large for tanh: nearly
-# all of its outputs are 1 or −1, where it is flat. The picture shows it, and `explain_grad`
-# finds it.
+# A gradient can also be there and be useless. These weights are far too large for tanh: nearly all
+# of its outputs are 1 or −1, where it is flat. The picture shows it, and `explain_grad` finds it.
 
 # %%
 _, axes = plt.subplots(1, 2, figsize=(7, 2.2), sharey=True)
@@ -93,8 +93,8 @@ say(mg.explain_grad(lambda: (mg.tanh(inputs @ w) ** 2).mean(), w))
 # %% [markdown]
 # ## The first bad number
 #
-# A nan spreads: one is enough, and a few ops later everything is nan. What counts is where the
-# **first** one was made. `first_bad_value` stops right there.
+# A nan or an infinity spreads: one is enough, and a few ops later everything is nan. What counts
+# is where the **first** one was made. `first_bad_value` stops right there.
 
 # %%
 logits = mg.Tensor([[2.0, -200.0]], requires_grad=True, name="logits")
@@ -106,14 +106,14 @@ except ArithmeticError as error:
     say(error)
 
 # %% [markdown]
-# e⁻²⁰² is too small a number for float32, so the weight is 0 and its logarithm is −∞. The
-# remedy is `mg.log_softmax`, which never computes the weight.
+# e⁻²⁰² is too small a number for float32, so the weight is 0 and its logarithm is −∞. The remedy
+# is `mg.log_softmax`: it finds the logarithm without the weight.
 #
 # ## Real heads
 #
-# So far our heads were small or untrained. What do the heads of a real model look at? MiniLM is
-# a BERT with 6 layers of 12 heads, trained on a billion pairs of sentences. It runs on the ops
-# you know.
+# So far our heads were small or untrained. What do the heads of a real model look at? MiniLM is a
+# BERT with 6 layers of 12 heads, trained on a billion pairs of sentences. It runs on the ops you
+# know.
 
 
 # %%
@@ -138,21 +138,21 @@ else:
     to_previous = np.diagonal(weights, -1, -2, -1).mean(-1)  # (layers, heads)
     to_first = weights[..., 0].mean(-1)
     places = [np.unravel_index(share.argmax(), share.shape) for share in (to_previous, to_first)]
-    title = " and ".join(f"layer {layer}, head {head}" for layer, head in places)
-    pair = np.stack([weights[place] for place in places])
-    display(viz.heatmap(pair, tokens, title=title))  # noqa: F821  (Jupyter's own)
+    for layer, head in places:
+        title = f"layer {layer}, head {head}"
+        display(viz.heatmap(weights[layer, head], tokens, title=title))
 
 # %% [markdown]
-# The first of the two is, of all 72, the head that looks the most at the token before. The
-# second is the one that looks the most at `[CLS]`, which says nothing: a head that has nothing
-# to do has to put its weight somewhere, since softmax always hands out all of it.
-# `examples/pretrained.py` looks at all.
+# The first of the two is, of all 72, the head that looks the most at the token before. The second
+# is the one that looks the most at `[CLS]`, a token that stands for no word. Clark et al. (2019)
+# read that as resting: softmax always hands out all of the weight, so a head that finds nothing
+# has to put it somewhere. `examples/pretrained.py` looks at all.
 #
 # ## Your turn: find the bug
 #
 # The loss rewards weights that are spread out, by their *entropy* −Σ p ln p, in which 0 ln 0
-# counts as 0. The value below is right. The gradient is nan wherever a mask made a weight
-# exactly 0. Mend it.
+# counts as 0. The value below is right. The gradient is nan wherever a mask made a weight exactly
+# 0. Mend it.
 
 
 # %% tags=["exercise"]
@@ -179,5 +179,4 @@ solved = check(loss_of, np.array([[0.5, -0.5, 3.0], [0.0, 1.0, 2.0]]), hint="ent
 #
 # </details>
 #
-# **That was the course.** Next, the reading path in the README: you can now read every page of
-# it.
+# **That was the course.** Next, the reading path in the README: you can now read every page of it.

@@ -60,9 +60,11 @@ def check_op(body: Callable[..., Any], *inputs: Any, hint: str = "") -> bool:
             continue
         grad = vjp(np.ones_like(y))
         if grad is None or grad is ...:
-            return not_yet(f"The VJP of {name} returns nothing: it is yet to be written.", hint)
+            return not_yet(f"The VJP of `{name}` returns nothing: it is yet to be written.", hint)
         if np.shape(grad) != x.shape:
-            told = f"The VJP of {name} returns shape {np.shape(grad)}, but {name} has {x.shape}."
+            told = (
+                f"The VJP of `{name}` returns shape {np.shape(grad)}, but `{name}` has {x.shape}."
+            )
             return not_yet(told, hint)
     indices = tuple(name for name, x in zip(names, arrays, strict=True) if x.dtype.kind in "iu")
     return check(as_op(body, indices=indices), *inputs, hint=hint)
@@ -90,8 +92,8 @@ def say(words: Any) -> None:
 
 
 def milliseconds(f: Callable[[], Any]) -> float:
-    """How long f takes: the shortest of five times, which other programs disturb the least."""
-    return 1000 * min(timeit.repeat(f, number=1, repeat=5))
+    """How long f takes: the shortest of three times, which other programs disturb the least."""
+    return 1000 * min(timeit.repeat(f, number=1, repeat=3))
 
 
 def catenary(xs: Sequence[float], ys: Sequence[float]) -> tuple[Array, Array]:
