@@ -229,4 +229,4 @@ solved = check_op(tanh, np.array([-2.0, -0.5, 0.1, 3.0]))
 # </details>
 #
 # **Read on:** `minigrad/engine.py` is this page for arrays; its `backward` is ours, line by line.
-# Next: [2 · VJPs and broadcasting](2_vjps_and_broadcasting.ipynb).
+# Next: [2 · VJPs and broadcasting](2_vjps_and_broadcasting.py).

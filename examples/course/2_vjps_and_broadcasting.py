@@ -176,4 +176,4 @@ solved = all(check_op(product, a, b, hint="unbroadcast") for b in arrays)
 # </details>
 #
 # **Read on:** in `minigrad/engine.py` your function stands below `backward`: it is called once,
-# for all ops. Next: [3 · Softmax and its gradient by hand](3_softmax_by_hand.ipynb).
+# for all ops. Next: [3 · Softmax and its gradient by hand](3_softmax_by_hand.py).

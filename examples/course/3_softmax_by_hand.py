@@ -190,4 +190,4 @@ solved = check_op(cross_entropy, logits, np.array([0, 2, 1, 2]))
 # </details>
 #
 # **Read on:** `minigrad/ops/softmax.py` has both derivations beside the code. Next: [4 ·
-# Attention](4_attention.ipynb).
+# Attention](4_attention.py).

@@ -177,4 +177,4 @@ solved = check_op(scores, rng.normal(size=(3, 5)), rng.normal(size=(4, 5)))
 # </details>
 #
 # **Read on:** `minigrad/ops/attention.py` has all three steps and their gradients in one op. Next:
-# [5 · A transformer block](5_a_transformer_block.ipynb).
+# [5 · A transformer block](5_a_transformer_block.py).

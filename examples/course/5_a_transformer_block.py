@@ -13,7 +13,7 @@ import minigrad as mg
 from course import check_op
 from minigrad import nn, optim, text, viz
 
-STEPS = 500
+STEPS = 600
 
 # %% [markdown]
 # ## Text as numbers
@@ -45,8 +45,8 @@ print(f"unigram {unigram:.2f} bits, bigram {bigram:.2f} bits")
 #
 # - **Embedding.** Each id picks a row of a table: what the character is. A second table says where
 #   it stands. Both are learned.
-# - **Attention** moves information between positions. `causal=True`: a position sees only what
-#   comes before it, else it could read the answer.
+# - **Attention** moves information between positions. `causal=True`: a position sees only itself and what
+#   came before, else it could read the answer.
 # - **MLP**: two linear layers with a bend between them. It works at each position by itself.
 # - **x + ...** is the *residual* path. Each part adds to what is there instead of replacing it, so
 #   a gradient always finds a way back.
@@ -185,4 +185,4 @@ solved = check_op(embedding, np.random.default_rng(0).normal(size=(5, 3)), np.ar
 # </details>
 #
 # **Read on:** `minigrad/nn/transformer.py` has the same block with more of them. Next: [6 ·
-# Looking inside](6_looking_inside.ipynb).
+# Looking inside](6_looking_inside.py).

@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import re
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -45,7 +47,11 @@ def make(source: Path, out: Path, html: bool = False) -> tuple[Path, float]:
     )
     # Two notebooks run at once: threads that wait for each other would make both slow.
     client.execute(env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":  # to the notebooks that were made, not to their sources
+            cell.source = re.sub(r"\]\((\d_\w+)\.py\)", r"](\1.ipynb)", cell.source)
     out.mkdir(parents=True, exist_ok=True)
+    shutil.copy(COURSE / "course.py", out)  # so that they run from there, too
     path = out / f"{source.stem}.ipynb"
     nbformat.write(notebook, path)
     if html:

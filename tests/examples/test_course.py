@@ -29,15 +29,16 @@ def modules():
 
 @pytest.fixture(scope="module")
 def made(modules, tmp_path_factory):
-    """The executed notebooks by name, and how many seconds of work they were."""
+    """The executed notebooks by name, how many seconds of work they were, and their folder."""
     import nbformat
 
     make, _ = modules
     before = os.times()
-    written = make.make_all(SOURCES, tmp_path_factory.mktemp("course"))
+    folder = tmp_path_factory.mktemp("course")
+    written = make.make_all(SOURCES, folder)
     after = os.times()
     work = sum(getattr(after, part) - getattr(before, part) for part in ("children_user", "children_system"))
-    return {path.stem: nbformat.read(path, as_version=4) for path, _ in written}, work
+    return {path.stem: nbformat.read(path, as_version=4) for path, _ in written}, work, folder
 
 
 def cell_of(notebook, tag):
@@ -63,7 +64,7 @@ def said_of(attempt, notebook):
 
 
 def test_there_are_six_and_together_they_take_less_than_two_minutes(made):
-    notebooks, work = made
+    notebooks, work, _ = made
     assert len(notebooks) == len(SOURCES) == 6
     assert work < 120  # processor time, since another program may slow the clock's
 
@@ -110,8 +111,13 @@ def test_a_wrong_answer_is_told_what_gradcheck_found(modules):
 
 def test_links_lead_to_other_notebooks_of_the_course():
     names = {source.stem for source in SOURCES}
-    linked = {
-        name for source in SOURCES for name in re.findall(r"\]\((\w+)\.ipynb\)", source.read_text(encoding="utf-8"))
-    }
+    linked = {name for source in SOURCES for name in re.findall(r"\]\((\w+)\.py\)", source.read_text(encoding="utf-8"))}
     assert linked == names - {min(names)}  # each but the first is the next of another
     assert all(f"]({name}.py)" in (COURSE / "README.md").read_text(encoding="utf-8") for name in names)
+
+
+def test_a_made_notebook_links_to_made_notebooks_and_brings_what_it_imports(made):
+    notebooks, _, folder = made
+    links = [link for notebook in notebooks.values() for link in re.findall(r"\]\((\d\S+?)\)", str(notebook))]
+    assert len(links) == 5 and all((folder / link).exists() for link in links)
+    assert (folder / "course.py").exists()
