@@ -77,20 +77,20 @@ print("cumsum, without the matrix", np.cumsum(g[::-1])[::-1].round(3))
 # %% [markdown]
 # ## An op is a value and its VJP
 #
-# This is all it takes to teach minigrad a new op. Then `gradcheck` moves each number a little, as
+# This is all it takes to teach minigrad an op of your own. Then `gradcheck` moves each number a little, as
 # we did, and compares.
 
 
 # %%
 @mg.op
-def cumsum(x):
+def running_sum(x):
     def vjp_x(grad_y):
         return np.cumsum(grad_y[::-1])[::-1]
 
     return np.cumsum(x), vjp_x
 
 
-print(mg.gradcheck(cumsum, x))
+print(mg.gradcheck(running_sum, x))
 
 # %% [markdown]
 # What does it say if we forget to start from the other end? That is an easy mistake, and the
@@ -99,14 +99,14 @@ print(mg.gradcheck(cumsum, x))
 
 # %%
 @mg.op
-def hasty_cumsum(x):
+def hasty_running_sum(x):
     def vjp_x(grad_y):
         return np.cumsum(grad_y)
 
     return np.cumsum(x), vjp_x
 
 
-print(mg.gradcheck(hasty_cumsum, x, raise_error=False))
+print(mg.gradcheck(hasty_running_sum, x, raise_error=False))
 
 # %% [markdown]
 # ## Copying forward is summing backward

@@ -45,8 +45,8 @@ print(f"unigram {unigram:.2f} bits, bigram {bigram:.2f} bits")
 #
 # - **Embedding.** Each id picks a row of a table: what the character is. A second table says where
 #   it stands. Both are learned.
-# - **Attention** moves information between positions. `causal=True`: a position sees only itself and what
-#   came before, else it could read the answer.
+# - **Attention** moves information between positions. `causal=True`: a position sees only itself
+#   and what came before, else it could read the answer.
 # - **MLP**: two linear layers with a bend between them. It works at each position by itself.
 # - **x + ...** is the *residual* path. Each part adds to what is there instead of replacing it, so
 #   a gradient always finds a way back.
