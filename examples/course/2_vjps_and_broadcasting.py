@@ -77,8 +77,8 @@ print("cumsum, without the matrix", np.cumsum(g[::-1])[::-1].round(3))
 # %% [markdown]
 # ## An op is a value and its VJP
 #
-# This is all it takes to teach minigrad an op of your own. Then `gradcheck` moves each number a little, as
-# we did, and compares.
+# This is all it takes to teach minigrad an op of your own. Then `gradcheck` moves each number a
+# little, as we did, and compares.
 
 
 # %%

@@ -23,6 +23,10 @@ from typing import Any
 
 COURSE = Path(__file__).resolve().parent
 SOURCES = sorted(COURSE.glob("[1-9]_*.py"))
+SETTINGS = {
+    "OPENBLAS_NUM_THREADS": "1",  # two notebooks run at once, and threads that wait make both slow
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # pictures go into the notebook
+}
 
 
 def read(source: Path) -> Any:
@@ -45,8 +49,7 @@ def make(source: Path, out: Path, html: bool = False) -> tuple[Path, float]:
     client = nbclient.NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": COURSE}}
     )
-    # Two notebooks run at once: threads that wait for each other would make both slow.
-    client.execute(env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    client.execute(env=os.environ | SETTINGS, stderr=subprocess.DEVNULL)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":  # to the notebooks that were made, not to their sources
             cell.source = re.sub(r"\]\((\d_\w+)\.py\)", r"](\1.ipynb)", cell.source)
