@@ -143,16 +143,17 @@ else:
         display(viz.heatmap(weights[layer, head], tokens, title=title))
 
 # %% [markdown]
-# The first of the two is, of all 72, the head that looks the most at the token before. The second is
-# the one that looks the most at `[CLS]`, a token that stands for no word. Clark et al. (2019) saw
-# much the same of `[SEP]` in BERT, and read it as resting: softmax always hands out all of the
-# weight, so a head that finds nothing has to put it somewhere. `examples/pretrained.py` looks at all.
+# The first of the two is, of all 72, the head that looks the most at the token before. The second
+# is the one that looks the most at `[CLS]`, a token that stands for no word. Clark et al. (2019)
+# saw much the same of `[SEP]` in BERT, and read it as resting: softmax always hands out all of the
+# weight, so a head that finds nothing has to put it somewhere. `examples/pretrained.py` looks at
+# all.
 #
 # ## Your turn: find the bug
 #
 # The loss rewards weights that are spread out, by their *entropy* −Σ p ln p, in which 0 ln 0
-# counts as 0. The value below is right. The gradient
-# is nan as soon as a mask makes one weight exactly 0. Mend it.
+# counts as 0. The value below is right. The gradient is nan as soon as a mask makes one weight
+# exactly 0. Mend it.
 
 
 # %% tags=["exercise"]
