@@ -93,10 +93,11 @@ class Classifier(nn.Module):
 
 
 def linear(seen: Any, labels: np.ndarray, unseen: Any, truth: np.ndarray) -> float:
-    """Right answers in percent of logistic regression, C chosen among four on a fifth of what is learned from."""
-    from sklearn.linear_model import LogisticRegressionCV
+    """Right answers in percent of logistic regression, with the best C of four, by cross-validation."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
 
-    learned = LogisticRegressionCV(Cs=[0.1, 1, 10, 100], cv=5, max_iter=2000).fit(seen, labels)
+    learned = GridSearchCV(LogisticRegression(max_iter=2000), {"C": [0.1, 1, 10, 100]}, cv=5).fit(seen, labels)
     return 100 * float((learned.predict(unseen) == truth).mean())
 
 
