@@ -144,9 +144,9 @@ def why_attention(r: Records) -> list[Claim]:
         ),
         Claim(
             "By the end they have often forgotten the beginning.",
-            f"With twice the training one vector still holds {flawless('one vector, twice the training', longest)} % "
-            f"of sentences of {longest + 1} clauses. Which part is lost was not measured.",
-            "translate", HALF,
+            f"With twice the training, too, one vector holds {flawless('one vector, twice the training', longest)} % of "
+            f"sentences of {longest + 1} clauses. Whether it is their beginning that is lost was not measured.",
+            "translate", NOT_HERE,
         ),
         Claim(
             "Attention is random access: any part can be looked at when it is needed.",
@@ -178,7 +178,7 @@ def powers(r: Records) -> list[Claim]:
         Claim(
             "Attention is three steps: scores by comparing, softmax, a weighted sum.",
             "`ops/attention.py` is those three lines, and their gradient, derived, is checked by finite differences.",
-            "softmax_tour", HOLDS,
+            "", HOLDS,
         ),
         Claim(
             "Slightly higher scores get much higher weights: focus where it is needed.",
