@@ -8,6 +8,7 @@ from typing import Any
 
 from article import Records
 from retrieval import N_VALUES, random_route
+from soft_vs_hard import FULL_SEEDS
 from story import spread_of
 
 README = Path(__file__).parents[1] / "README.md"
@@ -26,10 +27,11 @@ def block(records: Records | None = None) -> str:
     """Everything between the marks."""
     r = (records or Records())["soft_vs_hard"]
     seeds, source = r["settings"]["seeds"], r["source"]
+    command = "--full" if seeds == FULL_SEEDS else f"--full --seeds {seeds}"
     return "\n".join(
         [
-            f"Median (range) of {seeds} seeds, each row at its own best learning rate, chosen on other seeds; "
-            "from `python examples/soft_vs_hard.py --full`.",
+            f"Median (range) of {seeds} seeds; in retrieval each row has its own best learning rate, chosen on other "
+            f"seeds. From `python examples/soft_vs_hard.py {command}`.",
             "",
             *story(r),
             "",

@@ -38,7 +38,7 @@ ORDER = {  # in learning order
     "Looking inside": ["draw_graph", "diagnose_gradients"],
 }  # fmt: skip
 NAMES = [name for names in ORDER.values() for name in names]
-FLAGS = {"soft_vs_hard": ["--full"]}
+FLAGS = {"soft_vs_hard": ["--full", "--seeds", "5"]}
 PICTURES = {"draw_graph": "gallery/walk.png", "diagnose_gradients": "gallery/soft_and_hard.svg"}  # others: results/
 
 INTRODUCTION = """# The examples
