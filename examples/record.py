@@ -33,7 +33,8 @@ ORDER = {  # in learning order
         "softmax_tour", "staircase", "soft_vs_hard", "too_sure", "amplification", "temperature", "estimator_bias",
     ],
     "Attention at work": [
-        "translate", "char_gpt", "pretrained", "digits", "memory_network", "recommend", "cartpole", "long_attention", "since",
+        "translate", "char_gpt", "pretrained", "digits", "memory_network", "recommend", "cartpole", "long_attention",
+        "since",
     ],
     "Looking inside": ["draw_graph", "diagnose_gradients"],
 }  # fmt: skip
