@@ -26,7 +26,7 @@ class Draw:
         self, temperature: float, top_k: int | None, top_p: float | None, rng: np.random.Generator | None
     ) -> None:
         if not (isinstance(temperature, (int, float, np.number)) and 0 <= temperature < math.inf):
-            raise ValueError(f"generate needs a temperature of at least 0 (0: the likeliest), not {temperature}")
+            raise ValueError(f"generate needs a temperature of at least 0 (0: the likeliest), not {temperature!r}")
         if top_k is not None and not (
             isinstance(top_k, (int, np.integer)) and not isinstance(top_k, bool) and top_k >= 1
         ):

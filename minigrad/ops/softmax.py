@@ -94,7 +94,7 @@ def entropy(weights, *, axis=-1):
     def vjp_weights(grad_y):
         return np.expand_dims(grad_y, axis) * slope
 
-    return -(weights * log_w).sum(axis), vjp_weights
+    return 0 - (weights * log_w).sum(axis), vjp_weights  # not −0 where all is certain
 
 
 class LossOptions(TypedDict, total=False):
