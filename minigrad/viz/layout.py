@@ -131,6 +131,19 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
+# --- pages --------------------------------------------------------------------------------------------------------
+
+
+def fill(page: str, parts: dict[str, str]) -> str:
+    """A page with each {{name}} replaced, in one go: what is filled in may hold braces of its own."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
+
+
+def script_data(json_text: str) -> str:
+    """JSON that may stand inside <script>: nothing in it ends the script or begins a comment."""
+    return json_text.replace("</", "<\\/").replace("<!--", "\\u003c!--")
+
+
 # --- Graphviz's picture in our style ------------------------------------------------------------------------------
 
 # What Graphviz cannot do: bold titles above quieter lines, and colors for dark pages. Every rule names the picture's
