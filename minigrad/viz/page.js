@@ -108,8 +108,8 @@ function show() {
   document.body.classList.toggle("forward-only", !backward);
 
   const reached = new Set(); // boxes to which a gradient has come, their own VJP run or not
-  for (const [id, [tail, head]] of Object.entries(views[view].edges)) {
-    const flows = pulled(head) && !data(tail);
+  for (const [id, [tail, head, state]] of Object.entries(views[view].edges)) {
+    const flows = pulled(head) && !data(tail) && state !== "cut";
     if (flows) reached.add(tail);
     const edge = at(id);
     edge.classList.toggle("todo", !computed(head));

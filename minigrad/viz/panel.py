@@ -107,6 +107,10 @@ def _leaf(box: Box, tape: Recording) -> tuple[str, str]:
     shown = _array(box.title, box.value(tape))
     if box.kind == "input":
         told = "<p>Data: it needs no gradient and gets none.</p>"
+        if box.cut:
+            told = (
+                f'<p class="cut">Computed, and taken out of the graph by {box.cut}: no gradient goes further back.</p>'
+            )
         return told + shown, told
     assert box.node is not None
     grad = tape.grads.get(box.node)

@@ -23,6 +23,7 @@ from minigrad.viz.drawing import dot
 from minigrad.viz.history import Call, history
 from minigrad.viz.op_page import op_page
 from minigrad.viz.panel import panel
+from minigrad.viz.repeats import collapse
 
 LONGEST_MAP = 128  # tokens: a longer attention map is left out
 MOST_HEADS = 8
@@ -62,7 +63,7 @@ def page(
 
 
 def page_html(tape: Recording, root: Node, tokens: Sequence[str] | str | None, title: str) -> str:
-    h = history(root)
+    h = collapse(history(root))
     unseen = next((node for node in h.innermost if node not in tape.calls), None)
     if unseen is not None:
         raise ValueError(
@@ -72,7 +73,8 @@ def page_html(tape: Recording, root: Node, tokens: Sequence[str] | str | None, t
     if tokens is not None and not any(len(tokens) in m.shape[-2:] for m in maps.values()):
         raise ValueError(f"{len(tokens)} tokens, but no attention map in this recording has as many queries or keys")
 
-    openable = [call for call in h.calls.calls() if call is h.calls or call.only_op is None]
+    calls = [call for call in h.calls.calls() if all(c.times == 1 for c in call.path)]  # a loop stays folded
+    openable = [call for call in calls if call is h.calls or call.only_op is None]
     sketches = [sketch(h, call.path.__contains__, tape) for call in openable]
     boxes: dict[Any, tuple[Box, Sketch]] = {}  # each box that any of the pictures shows, once
     for s in sketches:
