@@ -11,7 +11,7 @@ from minigrad.engine import Tensor
 from minigrad.viz.boxes import Box, Edge, Sketch, sketch_of
 from minigrad.viz.history import Call
 from minigrad.viz.layout import Picture
-from minigrad.viz.words import bad_text, count, letters, number, plain, shape_text, values_text
+from minigrad.viz.words import bad_text, count, letters, number, plain, shape_text, shortened, values_text
 
 # fill, line
 COLORS = {
@@ -36,6 +36,7 @@ height=0.3 width=0.3 penwidth=1.1]
 """
 
 
+LONG = 48  # letters: a longer title is cut; the whole one shows on pointing at the box
 MANY = 80  # boxes: a picture of more tells how to get fewer
 
 
@@ -112,14 +113,15 @@ def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB", hint: s
 
 
 def _box(box: Box, tape: Recording | None, ordered: bool) -> str:
-    label = [box.title, *box_lines(box, tape)]
+    title = shortened(box.title, LONG)
+    label = [title, *box_lines(box, tape)]
     fill, line = COLORS[box.kind]
     kind = box.kind
     if box_is_bad(box, tape):
         kind, fill, line = f"{kind} bad", "#ffd6f5", "#b0008e"
     elif box.silent or box.cut:
         kind, line = f"{kind} silent", CUT
-    width = 0.098 * letters(box.title) + 0.24  # layout engines measure the title as if it were not bold
+    width = 0.098 * letters(title) + 0.24  # layout engines measure the title as if it were not bold
     tooltip = f" tooltip={_quote(tooltip_of(box))}"
     return (
         f'{box.id} [id={box.id} class="{kind}" label={_quote(label)} width={width:.2f} '

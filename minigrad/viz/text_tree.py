@@ -7,9 +7,9 @@ from minigrad.engine import Leaf, Node, Tensor
 from minigrad.viz.boxes import Box, Edge, Sketch, sketch_of
 from minigrad.viz.drawing import box_lines
 from minigrad.viz.history import Call
-from minigrad.viz.words import letters, plain, shape_text
+from minigrad.viz.words import letters, plain, shape_text, shortened
 
-WIDE = 32  # letters: a longer cell does not push the columns beside it to the right, but for its own row
+WIDE = 32  # letters: a longer name is cut, and a longer cell pushes only its own row to the right
 
 
 def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None, fold_loops: bool = True) -> str:
@@ -51,7 +51,7 @@ def _names(s: Sketch) -> dict[Box, str]:
     number = 0
     for box in s.boxes:
         if box.kind in ("leaf", "input"):
-            name = plain(box.title)
+            name = shortened(plain(box.title), WIDE)
             while name in taken:
                 name += "′"
             taken.add(name)

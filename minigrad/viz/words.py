@@ -33,6 +33,11 @@ def letters(text: str) -> int:
     )
 
 
+def shortened(text: str, most: int) -> str:
+    """At most so many letters, where the last is then "…"."""
+    return text if letters(text) <= most else text[: most - 1] + "…"
+
+
 def op_title(node: Node) -> str:
     """An op with the constants in it: "mul 0.354", "pow (2, ·)", "mean axis=-1"."""
     assert node.op is not None
