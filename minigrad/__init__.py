@@ -16,6 +16,7 @@ from minigrad.fast.switch import textbook
 from minigrad.finite_differences import GradientError, GradientReport, gradcheck
 from minigrad.ops.attention import attention
 from minigrad.ops.attention_weights import attention_weights
+from minigrad.ops.compositions import argmax, expand_dims, flatten, norm, silu, split, squeeze, std, tril
 from minigrad.ops.elementwise import (
     abs,
     add,
@@ -38,7 +39,8 @@ from minigrad.ops.elementwise import (
     where,
 )
 from minigrad.ops.layer_norm import layer_norm
-from minigrad.ops.linear import linear, matmul
+from minigrad.ops.linear import einsum, linear, matmul
+from minigrad.ops.losses import binary_cross_entropy, mse_loss
 from minigrad.ops.masks import causal_mask, length_mask, window_mask
 from minigrad.ops.normalizers import (
     entmax15,
@@ -50,9 +52,10 @@ from minigrad.ops.normalizers import (
     uniform,
 )
 from minigrad.ops.recurrent import gru
-from minigrad.ops.reduce import logsumexp, max, mean, min, sum, var
-from minigrad.ops.shape import broadcast_to, concat, embedding, getitem, reshape, stack, swapaxes, transpose
-from minigrad.ops.softmax import cross_entropy, log_softmax, softmax
+from minigrad.ops.reduce import cumsum, logsumexp, max, mean, min, prod, sum, var
+from minigrad.ops.shape import astype, broadcast_to, concat, embedding, getitem, reshape, stack, swapaxes, transpose
+from minigrad.ops.softmax import cross_entropy, entropy, log_softmax, softmax
+from minigrad.ops.special import cos, erf, sin, softplus
 from minigrad.ops.tiled_attention import tiled_attention
 from minigrad.tensors import hints as _hints
 from minigrad.tensors.modes import Observer, no_grad, watch
@@ -65,10 +68,12 @@ __version__ = "0.1.0"
 __all__ = [  # noqa: RUF022  (in reading order)
     "Tensor", "op", "OPS", "no_grad", "watch", "Observer", "gradcheck", "GradientReport", "GradientError", "textbook",
     "exp", "add", "sub", "mul", "div", "neg", "pow", "log", "sqrt", "tanh", "sigmoid", "relu", "gelu", "abs",
-    "maximum", "minimum", "where", "clip", "dropout",
-    "sum", "mean", "var", "max", "min", "logsumexp",
-    "reshape", "transpose", "swapaxes", "broadcast_to", "getitem", "concat", "stack", "embedding",
-    "matmul", "linear", "softmax", "log_softmax", "cross_entropy",
+    "maximum", "minimum", "where", "clip", "dropout", "sin", "cos", "erf", "softplus", "silu",
+    "sum", "mean", "var", "std", "prod", "cumsum", "max", "min", "argmax", "norm", "logsumexp",
+    "reshape", "transpose", "swapaxes", "broadcast_to", "squeeze", "expand_dims", "flatten", "astype", "getitem",
+    "concat", "stack", "split", "tril", "embedding",
+    "matmul", "einsum", "linear", "softmax", "log_softmax", "entropy", "cross_entropy", "binary_cross_entropy",
+    "mse_loss",
     "hardmax", "uniform", "sum_normalize", "sigmoid_normalize", "top_k_softmax", "sparsemax", "entmax15",
     "attention", "attention_weights", "tiled_attention", "causal_mask", "length_mask", "window_mask", "layer_norm",
     "gru",

@@ -13,17 +13,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 import minigrad
 from minigrad import nn
+from minigrad.engine import Tensor
 from minigrad.finite_differences import GradientReport, gradcheck
-from minigrad.finite_differences.cases import CASES
+from minigrad.finite_differences.cases import CASES, STANDS_FOR, Case
+from minigrad.finite_differences.check import random_cotangent
 from minigrad.finite_differences.modules import MODULES, with_parameters
 from minigrad.finite_differences.speed import SIZES, speed_up
 from minigrad.tensors.operators import OPS
+from minigrad.viz.lab import add_command as add_lab
 
 # Each adds a command: it calls `commands.add_parser(...)` and `set_defaults(run=...)`, a function of the parsed
 # arguments that returns the exit code.
-COMMANDS: tuple[Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], None], ...] = ()
+COMMANDS: tuple[Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], None], ...] = (add_lab,)
 
 
 class Row(NamedTuple):
@@ -54,6 +59,8 @@ def check_op(name: str) -> Row:
                 failures.append(f"{name}{case}\n{report}")
         elif report.verdict != "wrong gradient":
             failures.append(f"{name}{case}: its gradient is declared to differ, but the verdict is {report.verdict}")
+        elif name in STANDS_FOR and not stands_for(name, case):
+            failures.append(f"{name}{case}: its gradient is not that of {STANDS_FOR[name][0]}, which it stands for")
     if not cases:
         failures.append(f"{name} has no cases: add some to finite_differences/cases.py")
     elif estimator != any(case.differs for case in cases):
@@ -69,6 +76,19 @@ def check_op(name: str) -> Row:
     has_kernel = getattr(OPS[name], "kernel", None) is not None
     faster = speed_up(OPS[name], SIZES[name]()) if has_kernel and name in SIZES else None
     return Row(name, len(cases), max(errors, default=None), verdict, tuple(failures), faster)
+
+
+def stands_for(name: str, case: Case) -> bool:
+    """Is the estimator's gradient that of the op it stands for?"""
+    other, changed = STANDS_FOR[name]
+    grads = []
+    for op, keywords in ((OPS[name], case.keywords()), (getattr(minigrad, other), case.keywords() | changed)):
+        scores = Tensor(np.array(case.arrays[0]), requires_grad=True)
+        y = op(scores, **keywords)
+        y.backward(random_cotangent(y.shape, np.random.default_rng(0)))
+        assert scores.grad is not None
+        grads.append(scores.grad)
+    return bool(np.allclose(grads[0], grads[1], rtol=1e-9, atol=1e-12))
 
 
 def check_module(name: str) -> Row:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, overload
 
@@ -65,11 +66,12 @@ class Node:
 class Leaf(Node):
     """Where the graph begins: a parameter or an input. It owns its gradient."""
 
-    __slots__ = ("grad", "grad_buffer", "name", "optimizer", "version")
+    __slots__ = ("grad", "grad_buffer", "name", "optimizer", "path", "version")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], name: str | None = None) -> None:
         super().__init__(None, shape, dtype)
         self.name = name
+        self.path: str | None = None  # its name with the modules around it: "blocks.0.attn.key.weight"
         self.grad: Array | None = None  # None: the loss did not reach it since the gradient was last zeroed
         self.grad_buffer: Array | None = None  # an optimizer's memory for the gradient
         self.optimizer: Any = None  # a weak reference to the optimizer that holds this leaf's memory
@@ -219,6 +221,8 @@ def _node(
 
 # --- backward ---------------------------------------------------------------------------------------------------------
 
+_one_thread_adds = threading.Lock()  # `+=` reads and then writes: of two threads, one could lose what it adds
+
 
 def backward(root: Node, grad: Array, retain_graph: bool = False) -> None:
     """Pull `grad`, the gradient of the loss with respect to `root`, back to the leaves: reverse mode, all of it.
@@ -229,24 +233,28 @@ def backward(root: Node, grad: Array, retain_graph: bool = False) -> None:
 
     Each term is one VJP. `pending` holds the sum so far. It is complete when the walk arrives at x: every use of x is
     newer than x, and the walk takes newer Nodes first.
+
+    Leaves wait until the walk is over. So a VJP that raises leaves every `.grad` as it was, and other threads, whose
+    passes may end in the same leaves, add theirs before or after, never meanwhile.
     """
     nodes = newest_first(root)
     storage.check_usable(nodes)
     pending: dict[Any, Array] = {root: grad}
     for node in nodes:
-        arrived = pending.pop(node, None)
-        if arrived is None:
-            continue  # its uses gave it no gradient
-        if isinstance(node, Leaf):
-            node.accumulate(arrived)
-            for observer in state.observers:
-                observer.leaf(node, arrived)
+        if isinstance(node, Leaf) or node not in pending:  # without a sum: its uses gave it no gradient
             continue
+        arrived = pending.pop(node)
         for parent, contribution in zip(node.inputs, pull_back(node, arrived), strict=True):
             if contribution is not None:
                 pending[parent] = pending[parent] + contribution if parent in pending else contribution
         if not retain_graph:
             node.vjp = None
+    with _one_thread_adds:
+        for leaf, total in pending.items():
+            leaf.accumulate(total)
+    for observer in state.observers:
+        for leaf, total in pending.items():
+            observer.leaf(leaf, total)
 
 
 def newest_first(root: Node) -> list[Node]:

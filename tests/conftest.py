@@ -6,4 +6,6 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("agreement", "torch_calls")  # a failure there shows the numbers, as in a test
+pytest.register_assert_rewrite(
+    "agreement", "torch_calls", "more_torch_calls"
+)  # a failure there shows the numbers, as in a test

@@ -7,7 +7,7 @@ gradients, over all cases, in float32 and float64. `python -m minigrad` prints w
 
     switch         faster and textbook
     rows           sums over rows as products with ones
-    elementwise    gelu, by slices that fit the cache
+    elementwise    gelu, by slices that fit the cache; erf from a table
     linear         all rows in one product, the bias in place
     layer_norm     means and dots of rows as products
     embedding      gradients of a table added number by number

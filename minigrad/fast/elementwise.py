@@ -1,41 +1,36 @@
-"""gelu in place and slice by slice: fewer new arrays, and those that are needed stay in the processor's cache."""
+"""gelu in place and slice by slice: fewer new arrays, and those that are needed stay in the processor's cache.
+And erf, which NumPy does not have, from a table.
+"""
 
+import functools
 import math
 
 import numpy as np
 
 from minigrad.fast.switch import faster
-from minigrad.ops.elementwise import gelu
+from minigrad.ops.elementwise import check_approximate, gelu
+from minigrad.ops.special import erf
 
 
 @faster(gelu)
-def gelu_by_slices(x):
+def gelu_by_slices(x, *, approximate="tanh"):
     """As on its page, where near, h and slope have the same meaning; each other array is computed in the place of one
     that is no longer needed.
 
     768 × 512 numbers, forward and back: 1.2 ms, and 1.6 in one slice, on one machine; 2.1 either way on another, where
     the page takes 2.4 (tests/benchmarks/numerics.py).
     """
-    c = math.sqrt(2 / math.pi)
+    check_approximate(approximate)
+    gate = _tanh_gate if approximate == "tanh" else _normal_gate
     flat = x.reshape(-1)
     y, slope = np.empty_like(flat), np.empty_like(flat)
     for i in slices_of(flat.size):
         yi, slope_i = y[i], slope[i]
-        np.maximum(flat[i], -10, out=yi)
-        near = np.minimum(yi, 10)
-        square = near * near
-        h = square * (c * 0.044715)
-        h += c
-        h *= near  # u
-        np.tanh(h, out=h)
-        h += 1
-        h *= 0.5
+        np.maximum(flat[i], -40, out=yi)
+        near = np.minimum(yi, 40)
+        h = gate(near, slope_i)
         yi *= h
-        np.multiply(square, 6 * 0.044715 * c, out=slope_i)
-        slope_i += 2 * c  # 2 ∂u/∂x
-        near *= h
         slope_i *= near
-        slope_i *= 1 - h
         slope_i += h
     y, slope = y.reshape(x.shape), slope.reshape(x.shape)
 
@@ -43,6 +38,88 @@ def gelu_by_slices(x):
         return grad_y * slope
 
     return y, vjp_x
+
+
+def _tanh_gate(near, slope_h):
+    """h = (1 + tanh u)/2, and its slope into `slope_h`."""
+    c = math.sqrt(2 / math.pi)
+    square = near * near
+    h = square * (c * 0.044715)
+    h += c
+    h *= near  # u
+    np.tanh(h, out=h)
+    h += 1
+    h *= 0.5
+    np.multiply(square, 6 * 0.044715 * c, out=slope_h)
+    slope_h += 2 * c  # 2 ∂u/∂x
+    slope_h *= h
+    slope_h *= 1 - h
+    return h
+
+
+def _normal_gate(near, slope_h):
+    """h = Φ(x), and its slope φ(x) into `slope_h`."""
+    h = _erf(near * math.sqrt(0.5))
+    h += 1
+    h *= 0.5
+    np.multiply(near, near, out=slope_h)
+    slope_h *= -0.5
+    np.exp(slope_h, out=slope_h)
+    slope_h *= 1 / math.sqrt(2 * math.pi)
+    return h
+
+
+@faster(erf)
+def erf_by_slices(x):
+    flat = x.reshape(-1)
+    y = np.empty_like(flat)
+    for i in slices_of(flat.size):
+        y[i] = _erf(flat[i])
+
+    def vjp_x(grad_y):
+        with np.errstate(over="ignore", under="ignore"):
+            return grad_y * (2 / math.sqrt(math.pi)) * np.exp(-x * x)
+
+    return y.reshape(x.shape), vjp_x
+
+
+STEP = 1 / 512
+
+
+def _erf(x):
+    """erf(a + r) by Taylor's series about a, the nearest multiple of 1/512, where erf and its slope are in a table.
+
+    With f = 2/√π · exp(−a²), the derivatives of erf at a are f, −2a f, (4a² − 2) f, (−8a³ + 12a) f and
+    (16a⁴ − 48a² + 12) f; they are divided by 1!, 2!, ... 5!. As r ≤ 1/1024, the next term is less than 1e-19. Beyond
+    6, erf is ±1 to the last bit. All in all, the values are within 2 units of the last place of math.erf's.
+    """
+    values, slopes = _erf_table(x.dtype)
+    size = np.minimum(np.abs(x), 6)
+    i = np.rint(np.fmin(size, 6) / STEP).astype(np.intp)  # fmin: a nan has no place in the table, but stays in r
+    a = i.astype(x.dtype) * STEP
+    r = size - a
+    square = a * a
+    series = r * (((4 * square - 12) * square + 3) / 30)
+    series += a * (3 - 2 * square) / 6
+    series *= r
+    series += (2 * square - 1) / 3
+    series *= r
+    series -= a
+    series *= r
+    series += 1
+    series *= r
+    series *= slopes[i]
+    series += values[i]
+    return np.copysign(series, x)
+
+
+@functools.lru_cache(maxsize=2)
+def _erf_table(dtype):
+    """erf and its slope at 0, 1/512, 2/512, ... 6."""
+    at = [i * STEP for i in range(int(6 / STEP) + 1)]
+    values = np.array([math.erf(a) for a in at], dtype)
+    slopes = np.array([2 / math.sqrt(math.pi) * math.exp(-a * a) for a in at], dtype)
+    return values, slopes
 
 
 def slices_of(size, length=2**15):

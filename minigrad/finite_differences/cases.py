@@ -7,52 +7,18 @@ version of the op, or PyTorch's. Small shapes, since gradcheck moves every eleme
 there is no derivative to check (what ops do there is a convention, and tested as one).
 """
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minigrad.engine import Tensor
+from minigrad.finite_differences.case import Case as Case
+from minigrad.finite_differences.case import case as case
 
-
-@dataclass(frozen=True)
-class Case:
-    """One way to call an op.
-
-    arrays: what stands before the keywords. Floats are differentiated; integers, booleans and None are not.
-    static: the keywords. `rng` is the seed of a generator made anew for each call, so that each draws the same.
-    typical_size: for gradcheck's step, where the inputs themselves don't show it.
-    differs: an estimator's gradient is not the derivative here, as declared, and gradcheck must find that.
-    """
-
-    arrays: tuple[Any, ...]
-    static: dict[str, Any]
-    typical_size: float | None = None
-    differs: bool = False
-
-    def of(self, op: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """`op` with these keywords: what is left is a function of the arrays."""
-
-        @functools.wraps(op)  # its name and the names of its arguments, for gradcheck's report
-        def f(*arrays: Any) -> Tensor:
-            return op(*arrays, **self.keywords())
-
-        return f
-
-    def keywords(self) -> dict[str, Any]:
-        return {key: np.random.default_rng(v) if key == "rng" else v for key, v in self.static.items()}
-
-    def __str__(self) -> str:
-        arrays = ["None" if a is None else f"{np.asarray(a).dtype.kind}{np.shape(a)}" for a in self.arrays]
-        static = [f"{k}={f'{v.dtype}{v.shape}' if isinstance(v, np.ndarray) else v}" for k, v in self.static.items()]
-        return f"({', '.join(arrays + static)})"
-
-
-def case(*arrays: Any, typical_size: float | None = None, differs: bool = False, **static: Any) -> Case:
-    """`case(x, axis=0)` stands for the call `op(x, axis=0)`."""
-    return Case(arrays, static, typical_size, differs)
+# What an estimator's gradient is the gradient of: this op, with the same arrays and keywords, changed as said here.
+STANDS_FOR: dict[str, tuple[str, dict[str, Any]]] = {
+    "straight_through": ("softmax", {}),
+    "gumbel_softmax": ("gumbel_softmax", {"hard": False}),
+}
 
 
 # --- numbers to use ----------------------------------------------------------------------------------------------
@@ -81,9 +47,16 @@ APART = _apart(3, 4)
 APART_CUBE = _apart(2, 3, 4)
 LARGE = _normal(2, 4) + np.array([[300.0], [-300.0]])  # exp of these would overflow and underflow in float32
 
+FAR = np.array([-30.0, -11.0, 9.0, 39.0])
+
 PARTLY = np.array([[True, False, True, True], [False, True, True, False], [True, True, True, True]])
 A_ROW_MASKED = np.array([[True, False, True, True], [False, False, False, False], [False, False, True, False]])
 KEYS_MASKED = np.array([True, True, False, True])  # the same for every row
+
+
+ZEROS = np.array([[0.5, 0.0, -1.5, 2.0], [0.0, 1.0, 0.0, 3.0], [1.0, 2.0, 0.5, -1.0]])  # in a row: one, two, none
+SHARES = _positive(2, 3, 4)
+SHARES /= SHARES.sum(-1, keepdims=True)
 
 
 def _binary(a: Any, b: Any) -> list[Case]:
@@ -158,10 +131,17 @@ def _losses(logits: Any, targets: Any) -> list[Case]:
     return [
         case(logits, targets),
         case(logits, targets, reduction="none"),
+        case(logits, targets, reduction="sum"),
         case(logits, targets, label_smoothing=0.1),
         case(logits, targets, ignore_index=2),
+        case(logits, targets, ignore_index=2, reduction="sum", label_smoothing=0.1),
         case(logits, targets, ignore_index=0, label_smoothing=0.2, reduction="none"),
     ]
+
+
+def _reduced(*arrays: Any, **static: Any) -> list[Case]:
+    """With each way to make one loss of many."""
+    return [case(*arrays, **static, reduction=reduction) for reduction in ("mean", "sum", "none")]
 
 
 # --- the cases ---------------------------------------------------------------------------------------------------
@@ -185,7 +165,14 @@ CASES: dict[str, list[Case]] = {
     "tanh": [case(X), case(3 * CUBE)],
     "sigmoid": [case(X), case(10 * X), case(X[0, 0])],
     "relu": [case(APART), case(APART_CUBE)],
-    "gelu": [case(X), case(3 * CUBE), case(np.array([-30.0, -11.0, 9.0, 40.0]))],
+    "gelu": [
+        *[case(x, approximate=how) for x in (X, 3 * CUBE, FAR) for how in ("tanh", "none")],
+        case(X[0, 0]),
+    ],
+    "sin": [case(X), case(3 * CUBE)],
+    "cos": [case(X), case(3 * CUBE), case(X[0, 0])],
+    "erf": [case(X), case(CUBE), case(X[0, 0]), case(1e-3 * X)],
+    "softplus": [case(X), case(10 * X), case(X[0, 0]), case(FAR)],
     "abs": [case(APART), case(APART_CUBE)],
     "maximum": _binary(APART, _apart(3, 4) + 0.04),
     "minimum": _binary(APART, _apart(3, 4) + 0.04),
@@ -208,6 +195,8 @@ CASES: dict[str, list[Case]] = {
     "sum": [*_reductions(X, CUBE), case(X[0, 0])],
     "mean": [*_reductions(X, CUBE), case(X[0, 0])],
     "var": [*_reductions(X, CUBE), case(X[0, 0]), case(X + 100, axis=-1)],
+    "prod": [*_reductions(APART, APART_CUBE), case(X[0, 0]), *[case(ZEROS, axis=axis) for axis in (None, 0, 1, ())]],
+    "cumsum": [case(X), case(X, axis=0), case(CUBE, axis=-2), case(X[0]), case(X[0, 0]), case(X[:, :1], axis=1)],
     "max": [*_reductions(APART, APART_CUBE), case(APART[0, 0])],
     "min": [*_reductions(APART, APART_CUBE), case(APART[0, 0])],
     "logsumexp": [
@@ -233,6 +222,7 @@ CASES: dict[str, list[Case]] = {
         case(X[0, 0], shape=(2, 2)),
         case(X, shape=(3, 4)),
     ],
+    "astype": [case(X, dtype="float64"), case(X[0, 0], dtype="float64")],  # float32 is too coarse for differences
     "getitem": [
         *_indexed(0, -1, slice(1, 3), slice(None, None, -2), ..., None, (1, 2), (slice(None), 1)),
         *_indexed((..., 0), (slice(None), None, slice(0, 2)), (0, ..., None), ()),
@@ -270,6 +260,26 @@ CASES: dict[str, list[Case]] = {
         case(X, _normal(2, 4, 3)),
         case(_normal(2, 1, 3, 2), _normal(3, 2, 2)),
         case(_normal(1, 4), _normal(4, 1)),
+        case(X, X[0]),
+        case(X[:, 0], X),
+        case(X[0], X[1]),
+        case(CUBE, X[0]),  # one vector for a batch of matrices
+        case(X[:, 0], CUBE),
+        case(_normal(3, 3), _normal(3)),
+    ],
+    "einsum": [
+        case(X, _normal(4, 2), subscripts="ij,jk->ik"),
+        case(X, _normal(4, 2), subscripts="ij,jk"),
+        case(_normal(3, 3), _normal(3, 3), subscripts="ij,kj->ki"),  # square: any order of letters fits
+        case(_normal(3, 3), _normal(3, 3), subscripts="ba,cb"),
+        case(X[0], X[:, 0], subscripts="i,j->ij"),
+        case(X, X + 1, subscripts="ij,ij->"),
+        case(CUBE, X[0], subscripts="bij,k->ki"),  # b and j are the first's alone
+        case(CUBE, _normal(2, 3, 5), subscripts="bij,bik->bjk"),
+        case(2.0, X, subscripts=",ij->ji"),
+        case(CUBE, subscripts="bij->jb"),
+        case(X, subscripts="ij->"),
+        case(X, X[0], X[:, 0], subscripts="ij,j,i->i"),
     ],
     "linear": [
         case(X, _normal(4, 2), _normal(2)),
@@ -289,6 +299,18 @@ CASES: dict[str, list[Case]] = {
         case(X, np.array([-100, 1, -100]), ignore_index=-100),
         case(X, np.array([-1, -1, -1]), ignore_index=-1),  # nothing left to learn from: 0
         case(LARGE, np.array([1, 3])),
+        *_reduced(X, None, SHARES[0]),
+        *_reduced(CUBE, None, SHARES, label_smoothing=0.1),
+        case(X[0], None, SHARES[0, 0]),
+        case(X, None, np.eye(4)[TARGETS]),
+    ],
+    "entropy": [case(SHARES), case(SHARES, axis=0), case(SHARES[0, 0]), case(POSITIVE, axis=-2)],
+    # losses
+    "binary_cross_entropy": [
+        *_reduced(X, SHARES[0]),
+        *_reduced(30 * X, SHARES[1]),
+        case(X, PARTLY),
+        case(X[0, 0], SHARES[0, 0, 0]),
     ],
     # layer_norm
     "layer_norm": [

@@ -25,6 +25,7 @@ def _normal(*shape: int) -> Array:
 # What is timed for each op that may have a kernel: float32 arrays as a small GPT has them, made when they are needed.
 SIZES: dict[str, Callable[[], Case]] = {
     "gelu": lambda: case(_normal(768, 512)),
+    "erf": lambda: case(_normal(64, 512)),
     "layer_norm": lambda: case(_normal(768, 128), _normal(128), _normal(128)),
     "embedding": lambda: case(_normal(65, 128), _rng.integers(65, size=(12, 64))),
     "cross_entropy": lambda: case(_normal(12, 64, 65), _rng.integers(65, size=(12, 64))),

@@ -17,7 +17,7 @@ from minigrad.ops.elementwise import dropout, gelu
 from minigrad.ops.layer_norm import layer_norm
 from minigrad.ops.linear import linear
 from minigrad.ops.shape import embedding
-from minigrad.tensors.arguments import check_count
+from minigrad.tensors.arguments import check_count, check_share
 
 
 class Linear(Module):
@@ -86,8 +86,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float, rng: np.random.Generator | None = None) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"Dropout drops with probability 0 <= p < 1, not {p}")
+        check_share("Dropout: p", p)
         self.p = p
         self.rng = rng or np.random.default_rng()
 

@@ -80,7 +80,9 @@ class Module:
             for name, parameter in _members_of(module):
                 if isinstance(parameter, Parameter) and id(parameter) not in seen:
                     seen.add(id(parameter))
-                    yield f"{prefix}.{name}" if prefix else name, parameter
+                    path = f"{prefix}.{name}" if prefix else name
+                    _give_path(parameter, path)
+                    yield path, parameter
 
     def parameters(self) -> list[Parameter]:
         """All parameters, each once: what an optimizer takes."""
@@ -204,6 +206,12 @@ def _give_name(member: Module | Parameter, name: str) -> None:
         object.__setattr__(member, "_name", name)
     elif member.leaf is not None:
         member.leaf.name = name
+
+
+def _give_path(parameter: Parameter, path: str) -> None:
+    """For errors. A module inside another knows only part of the name, so the longest is kept."""
+    if parameter.leaf is not None and len(path) > len(parameter.leaf.path or ""):
+        parameter.leaf.path = path
 
 
 class Sequential(Module):

@@ -30,7 +30,7 @@ from minigrad.ops.normalizers import (
     uniform,
 )
 from minigrad.ops.softmax import softmax
-from minigrad.tensors.arguments import check_count
+from minigrad.tensors.arguments import check_count, check_share
 from minigrad.tensors.modes import in_module, no_grad
 
 # Normalizers, from scores to weights: each is called as normalizer(scores, axis=-1, mask=mask).
@@ -45,6 +45,16 @@ MAPS: dict[str, Normalize] = {
     "sparsemax": sparsemax,
     "entmax15": entmax15,
 }
+
+
+def check_heads(d_model: int, n_heads: int) -> None:
+    if d_model % n_heads:
+        raise ValueError(f"d_model = {d_model} cannot be split evenly among n_heads = {n_heads}")
+
+
+def check_normalizer(normalize: str | Normalize) -> None:
+    if not callable(normalize) and normalize not in MAPS:
+        raise ValueError(f"there is no normalizer {normalize!r}, from scores to weights; there are {', '.join(MAPS)}")
 
 
 class MultiHeadAttention(Module):
@@ -85,12 +95,8 @@ class MultiHeadAttention(Module):
     ) -> None:
         check_count("MultiHeadAttention: d_model", d_model)
         check_count("MultiHeadAttention: n_heads", n_heads)
-        if d_model % n_heads:
-            raise ValueError(f"d_model = {d_model} cannot be split evenly among n_heads = {n_heads}")
-        if not callable(normalize) and normalize not in MAPS:
-            raise ValueError(
-                f"there is no normalizer {normalize!r}, from scores to weights; there are {', '.join(MAPS)}"
-            )
+        check_heads(d_model, n_heads)
+        check_normalizer(normalize)
         rng = rng or np.random.default_rng()
         self.n_heads = n_heads
         self.causal = causal
@@ -214,6 +220,9 @@ class GPTConfig:
         for name in ("vocab_size", "block_size", "n_heads", "d_model"):
             check_count(f"GPTConfig: {name}", getattr(self, name))
         check_count("GPTConfig: n_layers", self.n_layers, least=0)
+        check_heads(self.d_model, self.n_heads)
+        check_share("GPTConfig: dropout", self.dropout)
+        check_normalizer(self.normalize)
 
 
 class GPT(Module):

@@ -6,6 +6,7 @@ Forward, a whole slice becomes one number; backward, that number's gradient is h
 import math
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from minigrad.engine import op
 from minigrad.ops.softmax import exp_shifted, total_or_one
@@ -64,6 +65,46 @@ def var(x, *, axis=None, keepdims=False):
 
 
 @op
+def prod(x, *, axis=None, keepdims=False):
+    """y = Πᵢ xᵢ over `axis`
+
+    Backward.  y is linear in each xᵢ, with the product of all others as its slope:
+        ∂y/∂xᵢ = Πⱼ≠ᵢ xⱼ = leftᵢ · rightᵢ,   leftᵢ = Πⱼ<ᵢ xⱼ,  rightᵢ = Πⱼ>ᵢ xⱼ
+        grad_xᵢ = grad_y · leftᵢ · rightᵢ
+
+    Numerics.  The shorter y / xᵢ would be 0/0 for an xᵢ of 0. Two running products, one from each side, need no
+    division: a single 0 gets the product of the others, and beside a 0 all others get 0.
+    """
+    y = x.prod(axis, keepdims=keepdims)
+    axes = tuple(range(x.ndim)) if axis is None or x.ndim == 0 else normalize_axis_tuple(axis, x.ndim)
+    last = tuple(range(-len(axes), 0))
+    moved = np.moveaxis(x, axes, last)
+    rows = moved.reshape(*moved.shape[: x.ndim - len(axes)], math.prod(moved.shape[x.ndim - len(axes) :]))
+    left, right = _product_before(rows), _product_before(rows[..., ::-1])[..., ::-1]
+    others = np.moveaxis((left * right).reshape(moved.shape), last, axes)
+
+    def vjp_x(grad_y):
+        return _spread(grad_y, axis, keepdims) * others
+
+    return y, vjp_x
+
+
+@op
+def cumsum(x, *, axis=None):
+    """yᵢ = Σⱼ≤ᵢ xⱼ along `axis`; None flattens x first, as in NumPy
+
+    Backward.  xⱼ is in yⱼ and in every later sum, ∂yᵢ/∂xⱼ = 1 for i ≥ j. So its gradient is a sum from the other end:
+        grad_xⱼ = Σᵢ≥ⱼ grad_yᵢ
+    """
+    x_shape = x.shape
+
+    def vjp_x(grad_y):
+        return np.flip(np.flip(grad_y, axis).cumsum(axis), axis).reshape(x_shape)
+
+    return x.cumsum(axis), vjp_x
+
+
+@op
 def max(x, *, axis=None, keepdims=False):
     """y = maxᵢ xᵢ over `axis`
 
@@ -119,6 +160,11 @@ def logsumexp(x, *, axis=-1, mask=None, keepdims=False):
         return _spread(grad_y, axis, keepdims) * weights
 
     return y if keepdims else y.squeeze(axis), vjp_x
+
+
+def _product_before(rows):
+    """The product of all earlier elements of the last axis; before the first there are none, and it is 1."""
+    return np.cumprod(np.concatenate([np.ones_like(rows[..., :1]), rows[..., :-1]], -1), -1)
 
 
 def _count(x, axis):

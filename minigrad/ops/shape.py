@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minigrad.engine import Joint, Tensor, op
+from minigrad.tensors.operators import composed
 
 
 @op(keeps_dtype=True)
@@ -68,6 +69,26 @@ def broadcast_to(x, *, shape):
 
 
 @op(keeps_dtype=True)
+def astype(x, *, dtype):
+    """The same numbers as float32 or as float64.
+
+    Backward.  Rounding aside, y = x. A gradient has the dtype of its array, so
+        grad_x = grad_y, cast back
+    """
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise TypeError(
+            f"makes float32 or float64, which have gradients, not {np.dtype(dtype)}: "
+            f"use t.numpy().astype(...) for an array without one"
+        )
+    x_dtype = x.dtype
+
+    def vjp_x(grad_y):
+        return grad_y.astype(x_dtype)
+
+    return x.astype(dtype, copy=False), vjp_x
+
+
+@op(keeps_dtype=True)
 def getitem(x, *, index):
     """x[index], with all of NumPy's indexing: integers, slices, `...`, None, boolean and integer arrays
 
@@ -90,6 +111,7 @@ def getitem(x, *, index):
     return x[index], vjp_x
 
 
+@composed
 def concat(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
     """Join a sequence of arrays along an axis they already have; all other axes must agree."""
     _check_axis("concat", axis)
@@ -113,6 +135,7 @@ def _concat(*parts, axis=0):
     return y, Joint(vjp_parts)
 
 
+@composed
 def stack(tensors: Sequence[ArrayLike | Tensor], axis: int = 0) -> Tensor:
     """Join a sequence of arrays of one shape along a new axis."""
     _check_axis("stack", axis)

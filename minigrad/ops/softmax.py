@@ -4,10 +4,14 @@ softmax and log_softmax take `mask`: boolean, True = may take part; it broadcast
 as −inf, and a score of −inf as masked. Its weight and its gradient are exactly 0, whatever it was, nan included.
 """
 
+from typing import TypedDict, Unpack
+
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
+from numpy.typing import ArrayLike
 
-from minigrad.engine import op
+from minigrad.engine import Tensor, op
+from minigrad.tensors.operators import composed
 
 
 @op
@@ -69,51 +73,100 @@ def log_softmax(x, *, axis=-1, mask=None):
     return y, vjp_x
 
 
-@op(indices=("targets",))
-def cross_entropy(logits, targets, *, reduction="mean", ignore_index=None, label_smoothing=0.0):
-    """How surprised a softmax over `logits` is by the right answers, in nats.
+@op
+def entropy(weights, *, axis=-1):
+    """How spread out weights are, in nats: 0 where one has everything, ln n where n are equal.
 
-        lossₜ = −Σᵢ qₜᵢ ln softmax(xₜ)ᵢ
-        qₜᵢ   = (1 − ε) [i = targetₜ] + ε / n_classes,   ε = label_smoothing
+        y = −Σᵢ wᵢ ln wᵢ along `axis`,   with 0 ln 0 = 0, the limit
 
-    [i = targetₜ] is 1 for the right class and 0 for the others, so q is one-hot unless ε takes a part of it and shares
-    that equally among all classes.
+    Backward.  ∂y/∂wᵢ = −(ln wᵢ + wᵢ · 1/wᵢ), so
+        grad_wᵢ = −grad_y · (ln wᵢ + 1)
 
-    Shapes.  logits (..., n_classes), targets (...) of integers: which class is right, not how probable each is. The
-    loss is a scalar (the mean) or, with reduction="none", of the shape of targets. Targets equal to ignore_index don't
-    count: loss 0, gradient 0, and the mean is over the others. With none left the mean is 0.
+    Numerics.  At wᵢ = 0 the slope is infinite. By convention such a weight gets the gradient 0: it was masked, or has
+    rounded to 0. Behind a softmax this is exact, since there the slope is multiplied by wᵢ, and wᵢ ln wᵢ goes to 0.
+    """
+    if weights.ndim == 0:
+        raise ValueError("needs weights along an axis, not a single number")
+    with np.errstate(invalid="ignore"):
+        log_w = np.log(np.where(weights == 0, 1, weights))
+    slope = np.where(weights == 0, 0, -(log_w + 1))
+
+    def vjp_weights(grad_y):
+        return np.expand_dims(grad_y, axis) * slope
+
+    return -(weights * log_w).sum(axis), vjp_weights
+
+
+class LossOptions(TypedDict, total=False):
+    reduction: str
+    ignore_index: int | None
+    label_smoothing: float
+
+
+@composed
+def cross_entropy(logits: ArrayLike | Tensor, targets: ArrayLike | Tensor, **options: Unpack[LossOptions]) -> Tensor:
+    """How surprised a softmax over `logits` is by the right answers, in nats: −ln of the probability it gave to them.
+
+    Arguments:
+        logits: (..., n_classes).
+        targets: integers (...), which class is right; or floats (..., n_classes), how probable each class is.
+        reduction: "mean" (the default), "sum", or "none" for a loss of shape (...).
+        ignore_index: integer targets equal to it don't count: loss 0, gradient 0, and the mean is over the others.
+        label_smoothing: the part of the probability that is shared equally among all classes; 0 by default.
+
+    Raises ValueError for shapes that don't fit and for probabilities that don't sum to 1, IndexError for a class that
+    is not there. With no target left to count, or none given, the mean is 0.
+    """
+    if (targets.dtype if isinstance(targets, Tensor) else np.asarray(targets).dtype).kind == "f":
+        return cross_entropy_of(logits, None, targets, **options)
+    return cross_entropy_of(logits, targets, **options)
+
+
+@op(name="cross_entropy", indices=("classes",))
+def cross_entropy_of(
+    logits, classes=None, probabilities=None, *, reduction="mean", ignore_index=None, label_smoothing=0.0
+):
+    """The cross-entropy of right probabilities q and the softmax of logits x, for each position t.
+
+        lossₜ = −Σᵢ qₜᵢ ln softmax(xₜ)ᵢ        with 0 · (−∞) = 0
+        qₜᵢ   = (1 − ε) pₜᵢ + ε / n_classes,   ε = label_smoothing
+
+    p are the probabilities given, or one-hot: 1 for the right class and 0 for the others. The loss is the mean over the
+    n positions that count, or the sum, or lossₜ itself (reduction="none").
 
     Backward.  ln softmax(x)ᵢ = xᵢ − ln Σⱼ exp(xⱼ) (see `log_softmax`), and Σᵢ qₜᵢ = 1. So
         lossₜ = ln Σⱼ exp(xₜⱼ) − Σᵢ qₜᵢ xₜᵢ
     The derivative of the logarithm is exp(xₜᵢ) / Σⱼ exp(xₜⱼ) = softmax(xₜ)ᵢ, that of the second sum is qₜᵢ:
         ∂lossₜ/∂xₜᵢ = softmax(xₜ)ᵢ − qₜᵢ
     This is what was predicted minus what was right: softmax minus one-hot. With gₜ the gradient of lossₜ (grad_y / n
-    for the mean over n positions, 0 for an ignored one)
+    for the mean, 0 where t does not count)
         grad_xₜᵢ = gₜ (softmax(xₜ)ᵢ − qₜᵢ)
+        grad_pₜᵢ = −gₜ (1 − ε) ln softmax(xₜ)ᵢ
     """
-    check_cross_entropy(logits, targets, reduction, label_smoothing)
-    counts, t = which_count(targets.reshape(-1), ignore_index, logits.shape[-1])
-    positions, n, n_classes = np.arange(t.size), max(int(counts.sum()), 1), logits.shape[-1]
-    x = np.where(counts[:, None], logits.reshape(t.size, n_classes), 0)  # so that no nan comes from an ignored one
+    check_cross_entropy(logits, classes, probabilities, reduction, ignore_index, label_smoothing)
+    n_classes = logits.shape[-1]
+    if probabilities is None:
+        counts, classes = which_count(classes, ignore_index, n_classes)
+        p = (classes[..., None] == np.arange(n_classes)).astype(logits.dtype)
+    else:
+        counts, p = np.full(logits.shape[:-1], True), probabilities
+    q = (1 - label_smoothing) * p + label_smoothing / n_classes
 
+    x = np.where(counts[..., None], logits, 0)  # so that no nan comes from a position that does not count
     shifted = x - x.max(-1, keepdims=True)
-    weights = np.exp(shifted)
-    total = weights.sum(-1, keepdims=True)
-    weights /= total
-    loss = np.log(total[:, 0]) - (1 - label_smoothing) * shifted[positions, t]
-    if label_smoothing:  # left out at 0: a class may have the score −inf, and 0 · −inf would be nan
-        loss -= label_smoothing * shifted.mean(-1)
-    loss = np.where(counts, loss, 0)
-    y = loss.reshape(targets.shape) if reduction == "none" else loss.sum() / n
-    logits_shape = logits.shape
+    log_softmax_x = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    loss = -(q * np.where(q == 0, 0, log_softmax_x)).sum(-1)
+    y, weight = reduced(np.where(counts, loss, 0), reduction, counts.sum())
 
     def vjp_logits(grad_y):
-        g = np.where(counts, grad_y.reshape(-1) if reduction == "none" else grad_y / n, 0)[:, None]
-        q = np.full_like(weights, label_smoothing / n_classes)
-        q[positions, t] += 1 - label_smoothing
-        return (g * (weights - q)).reshape(logits_shape)
+        g = np.where(counts, grad_y * weight, 0)[..., None]
+        return g * (np.exp(log_softmax_x) - q)
 
-    return y, (vjp_logits, None)
+    def vjp_probabilities(grad_y):
+        g = np.broadcast_to(grad_y * weight, counts.shape)[..., None]
+        return -g * (1 - label_smoothing) * log_softmax_x
+
+    return y, (vjp_logits, None, vjp_probabilities)
 
 
 # --- what the pages share ---------------------------------------------------------------------------------------------
@@ -165,22 +218,54 @@ def boolean(mask, true="attention is allowed"):
     return mask
 
 
-def check_cross_entropy(logits, targets, reduction, label_smoothing):
-    if logits.ndim == 0 or targets.shape != logits.shape[:-1]:
+def reduced(loss, reduction, n):
+    """The losses, or their sum, or their mean over n; and by how much each of them counts in it."""
+    if reduction == "none":
+        return loss, 1
+    weight = 1 / max(int(n), 1) if reduction == "mean" else 1
+    return loss.sum() * weight, weight
+
+
+def check_reduction(reduction):
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+
+
+def check_cross_entropy(logits, classes, probabilities, reduction, ignore_index, label_smoothing):
+    if classes is None:
+        _check_probabilities(logits, probabilities, ignore_index)
+    elif logits.ndim == 0 or classes.shape != logits.shape[:-1]:
         raise ValueError(
             f"needs logits (..., n_classes) and targets (...): "
-            f"for these logits targets of shape {logits.shape[:-1]}, not {targets.shape}"
+            f"for these logits targets of shape {logits.shape[:-1]}, not {classes.shape}"
         )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing is a part of 1, not {label_smoothing}")
-    if reduction not in ("mean", "none"):
-        raise ValueError(f"reduction is 'mean' or 'none', not {reduction!r}")
+    check_reduction(reduction)
+
+
+def _check_probabilities(logits, probabilities, ignore_index):
+    if logits.ndim == 0 or probabilities.shape != logits.shape:
+        raise ValueError(
+            f"floats as targets are probabilities, of the shape {logits.shape} of the logits, not "
+            f"{probabilities.shape}; if yours are classes, make them integers with .astype(int)"
+        )
+    if ignore_index is not None:
+        raise ValueError("ignore_index is a class, and these targets are probabilities: leave their rows out instead")
+    total = probabilities.sum(-1)
+    wrong = ~(np.abs(total - 1) < 1e-3) | (probabilities < -1e-3).any(-1)
+    if wrong.any():
+        raise ValueError(
+            f"floats as targets are probabilities: none is negative and each row sums to 1, not {total[wrong][0]:.4g}, "
+            f"as in targets / targets.sum(-1, keepdims=True)"
+        )
 
 
 def which_count(t, ignore_index, n_classes):
     """Which targets are not ignored, and the targets, with class 0 in place of the ignored ones."""
     counts = np.full(t.shape, True) if ignore_index is None else t != ignore_index
-    t = np.where(counts, t, 0)
+    if ignore_index is not None:
+        t = np.where(counts, t, 0)
     check_targets(t, n_classes)
     return counts, t
 

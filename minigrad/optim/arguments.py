@@ -74,8 +74,8 @@ def check_one_dtype(parameters: list[Tensor]) -> None:
     for p in parameters:
         if p.dtype != first.dtype:
             raise TypeError(
-                f"an optimizer needs parameters of one dtype, but {p.name or 'one'} is {p.dtype} and "
-                f"{first.name or 'the first'} {first.dtype}: use model.astype(np.float32)"
+                f"an optimizer needs parameters of one dtype, but {p.path or 'one'} is {p.dtype} and "
+                f"{first.path or 'the first'} {first.dtype}: use model.astype(np.float32)"
             )
 
 

@@ -99,13 +99,24 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient.
 
-        Raises RuntimeError if a newer optimizer has taken over one of the parameters.
+        Raises RuntimeError if a newer optimizer has taken over one of the parameters. Ctrl-C, or a warning that was
+        made an error, may end a step halfway, with some numbers updated and others not; the exception then says so.
         """
         self._check_ownership()
         for slot in self._slots:
             if slot.leaf.grad is not None:
                 slot.updates += 1
                 slot.leaf.version += 1  # backward() through a graph made with the old values raises from now on
+        try:
+            self._update_in_pieces()
+        except BaseException as error:
+            error.add_note(
+                f"{type(self).__name__}.step() ended halfway: some numbers are updated and others not. "
+                f"To continue from whole ones, restore the last checkpoint"
+            )
+            raise
+
+    def _update_in_pieces(self) -> None:
         for start, stop, t in self._reached():
             for begin in range(start, stop, PIECE):
                 end = min(begin + PIECE, stop)
@@ -154,9 +165,10 @@ class Optimizer:
         for slot in self._slots:
             owner = slot.leaf.optimizer and slot.leaf.optimizer()
             if owner is not self:
+                name = slot.leaf.path or slot.leaf.name or "a parameter"
                 raise RuntimeError(
-                    f"this {type(self).__name__} no longer owns {slot.leaf.name or 'a parameter'} of shape "
-                    f"{slot.leaf.shape}: a newer optimizer has taken it over. Use the newer one"
+                    f"this {type(self).__name__} no longer owns {name} of shape {slot.leaf.shape}: "
+                    f"a newer optimizer has taken it over. Use the newer one"
                     + (f", {owner!r}" if owner is not None else "")
                 )
 
@@ -216,7 +228,7 @@ class Optimizer:
             if array.shape != p.shape or array.dtype.kind not in "iuf":
                 raise ValueError(
                     f"this state of {type(self).__name__} has {name} of shape {array.shape}, {array.dtype}, "
-                    f"for {p.name or 'parameter'} (number {i}), which has shape {p.shape}"
+                    f"for {p.path or f'parameter number {i}'}, which has shape {p.shape}"
                 )
         return arrays
 

@@ -52,7 +52,7 @@ def clip_grad_norm(parameters: Optimizer | Iterable[Tensor], max_norm: float) ->
     if not math.isfinite(norm):
         for i, p in enumerate(parameters):
             if p.grad is not None and not np.isfinite(p.grad).all():
-                raise FloatingPointError(f"the gradient of {p.name or 'parameter'} (number {i}) has nan or inf in it")
+                raise FloatingPointError(f"the gradient of {p.path or f'parameter number {i}'} has nan or inf in it")
         largest = max(float(np.abs(g).max()) for g in gradients)  # only the squares overflowed
         norm = largest * math.sqrt(math.fsum(float(np.vdot(g / largest, g / largest)) for g in gradients))
     if norm > max_norm:

@@ -11,7 +11,8 @@ One rule for memory. Raw arrays are copied: a VJP may keep them, and the caller 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -68,6 +69,12 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
         raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
 
 
+def check_share(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a number from 0 to below 1."""
+    if not (isinstance(value, Real) and 0 <= float(value) < 1):
+        raise ValueError(f"{name} must be a number from 0 to below 1, not {value!r}")
+
+
 # --- the arguments of an op -------------------------------------------------------------------------------------------
 
 
@@ -117,9 +124,7 @@ class Signature:
         key = next(key for key in static if key not in self.keywords)
         if any(key == name for name, _ in self.defaults):
             return TypeError(f"{key!r} is given twice")
-        theirs = {"dim": "axis", "keepdim": "keepdims"}.get(key)
-        meant = f"; what PyTorch calls {key} is {theirs} here" if theirs in self.keywords else ""
-        return TypeError(f"no keyword {key!r}: it has {', '.join(sorted(self.keywords)) or 'none'}{meant}")
+        return unknown_keyword(key, self.keywords)
 
     def arrays(self, args: tuple[Any, ...]) -> list[Any]:
         """The arrays that the op computes with; None for what was left out."""
@@ -136,6 +141,13 @@ class Signature:
             _index(a) if index else _array(a, like, self.keeps_dtype)
             for a, index in zip(args, self.is_index, strict=True)
         ]
+
+
+def unknown_keyword(key: str, keywords: Collection[str]) -> TypeError:
+    """The error for a keyword that is none of these."""
+    theirs = {"dim": "axis", "keepdim": "keepdims"}.get(key)
+    meant = f"; what PyTorch calls {key} is {theirs} here" if theirs in keywords else ""
+    return TypeError(f"no keyword {key!r}: it has {', '.join(sorted(keywords)) or 'none'}{meant}")
 
 
 def _one_float_dtype(arrays: list[Array]) -> bool:
@@ -192,7 +204,9 @@ def _array(a: Any, like: np.dtype[Any] | None, keeps_dtype: bool) -> Array | Non
     return array.astype(FLOAT32)
 
 
-def _index(a: Any) -> Array:
+def _index(a: Any) -> Array | None:
+    if a is None:
+        return None
     _check_raw(a)
     array = a._data if isinstance(a, Storage) else np.array(a)
     if array.dtype.kind not in "iu":
@@ -229,6 +243,7 @@ def _owned(value: Any, op: str, key: str) -> Any:
             f"pass {key}=t.detach(), or write the formula in ops that take Tensors"
         )
     if isinstance(value, (Storage, np.ndarray)):
+        _check_raw(value)
         array = np.array(value)
         return array if array.ndim else array.item()  # like a NumPy scalar
     if isinstance(value, np.generic):
@@ -365,10 +380,7 @@ def start_of_backward(t: Storage, grad: ArrayLike | None) -> Array:
                 f"take a .sum() or pass the gradient of y: y.backward(grad)"
             )
         return np.ones_like(t._data)
-    start = np.array(grad, dtype=t.dtype)
-    if start.shape != t.shape:
-        raise ValueError(f"backward(grad) of shape {start.shape} for a Tensor of shape {t.shape}")
-    return start
+    return t._fitting(grad, "backward(grad)").astype(t.dtype)
 
 
 def with_context(error: Exception, name: str, args: Sequence[Any]) -> Exception:

@@ -98,10 +98,14 @@ class Storage:
 
     def _fitting(self, values: ArrayLike, what: str) -> Array:
         """The values as an array, if they are numbers, one for each element."""
-        array = np.asarray(values)
-        if array.dtype.kind not in "iufb" or isinstance(values, np.ma.MaskedArray):
-            kind = "a masked array" if isinstance(values, np.ma.MaskedArray) else array.dtype
-            raise TypeError(f"{what} must be floats, integers or booleans, not {kind}")
+        if isinstance(values, np.ma.MaskedArray):
+            raise TypeError(f"{what} must be floats, integers or booleans, not a masked array: use .filled(number)")
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise ValueError(f"{what} must be an array of shape {self.shape}: its rows differ in length") from error
+        if array.dtype.kind not in "iufb":
+            raise TypeError(f"{what} must be floats, integers or booleans, not {array.dtype}")
         if array.shape != self.shape:
             raise ValueError(f"{what} of shape {array.shape} does not fit a Tensor of shape {self.shape}")
         return array
@@ -110,6 +114,11 @@ class Storage:
     def name(self) -> str | None:
         """What pictures and errors call this leaf."""
         return self.leaf.name if self.leaf is not None else None
+
+    @property
+    def path(self) -> str | None:
+        """The name with those of the modules around this leaf, as far as they are known: "blocks.0.attn.key.weight"."""
+        return (self.leaf.path or self.leaf.name) if self.leaf is not None else None
 
     @property
     def requires_grad(self) -> bool:
@@ -199,7 +208,9 @@ class Storage:
     def __reduce__(self) -> Any:
         """For copy.deepcopy and pickle: a leaf is its numbers, not its history."""
         if self.node is not None and self.node.op is not None:
-            raise TypeError(f"only leaves can be copied or pickled; this Tensor was computed by {self.node.op}")
+            raise TypeError(
+                f"only leaves can be copied or pickled; this Tensor was computed by {self.node.op}: take t.detach()"
+            )
         return _copied, (type(self), np.array(self._data), self.name, self.leaf is not None, self.node is not None)
 
 
@@ -224,8 +235,9 @@ def check_usable(nodes: Sequence[Node]) -> None:
             )
         for leaf, version in node.versions:
             if leaf.version != version:
+                name = leaf.path or leaf.name or "a leaf"
                 raise RuntimeError(
-                    f"{in_module(node.scope)}{node.op} used {leaf.name or 'a leaf'} of shape {leaf.shape}, which was "
+                    f"{in_module(node.scope)}{node.op} used {name} of shape {leaf.shape}, which was "
                     f"changed after the forward pass: its gradient would be wrong. "
                     f"Run the forward pass again before backward()"
                 )

@@ -2,7 +2,7 @@
 
 The file is an .npz, which is a zip of .npy members that are not compressed. `read` accepts just that, and only members
 that the header lists. So reading never needs much more memory than the file is long, and never executes anything (no
-pickle).
+pickle). The zip's own checksums show a damaged member; the header's show one that stands under another's name.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import os
 import secrets
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) ->
     header holds something that JSON cannot, OSError where the file cannot be written.
     """
     try:
-        text = json.dumps({**header, "arrays": list(arrays)}, default=_as_json).encode()
+        checksums = [_checksum(name, array) for name, array in arrays.items()]
+        text = json.dumps({**header, "arrays": list(arrays), "checksums": checksums}, default=_as_json).encode()
     except (TypeError, ValueError, RecursionError) as error:  # ValueError: something that contains itself
         raise TypeError(f"a checkpoint keeps config and notes as JSON: {error}") from error
     target = Path(os.path.realpath(path))
@@ -70,6 +72,11 @@ def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) ->
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _checksum(name: str, array: Array) -> int:
+    """Of the numbers with their name, dtype and shape."""
+    return zlib.crc32(array.tobytes(), zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode()))
 
 
 def _as_json(value: Any) -> Any:
@@ -113,6 +120,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     unlisted = sorted(arrays.keys() - set(header["arrays"]))
     if unlisted:
         raise CheckpointError(f"{path} holds {', '.join(unlisted[:5])}, which its {HEADER} does not list")
+    for name, checksum in zip(header["arrays"], header.get("checksums", ()), strict=False):  # older files have none
+        if checksum != _checksum(name, arrays[name]):
+            raise CheckpointError(f"{path} is damaged: {name} is not what was written")
     return header, arrays
 
 
@@ -126,6 +136,8 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     for name, member in members.items():
         if member.compress_type != zipfile.ZIP_STORED:
             raise CheckpointError(f"{path} is not a minigrad checkpoint: its {name} is compressed")
+        if member.compress_size != member.file_size:  # zipfile would make room for the larger
+            raise CheckpointError(f"{path} is damaged: its directory gives two sizes for {name}")
     total = sum(member.file_size for member in members.values())
     if total > path.stat().st_size:
         raise CheckpointError(f"{path} is damaged: it claims to hold {total:,} bytes, more than it is long")
@@ -156,4 +168,7 @@ def _header(path: Path, text: Array) -> dict[str, Any]:
     names = header.get("arrays") if isinstance(header, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"{path} is not a minigrad checkpoint: its {HEADER} lists no arrays")
+    checksums = header.get("checksums", names)
+    if not isinstance(checksums, list) or len(checksums) != len(names):
+        raise CheckpointError(f"{path} is damaged: its {HEADER} lists {len(names)} arrays and other checksums")
     return header  # type: ignore[no-any-return]

@@ -97,7 +97,7 @@ def _names(model: Module, optimizer: Optimizer) -> list[str]:
     for p in optimizer.parameters:
         if p.leaf not in names:
             raise ValueError(
-                f"the optimizer has {p.name or 'a parameter'} of shape {p.shape}, "
+                f"the optimizer has {p.path or 'a parameter'} of shape {p.shape}, "
                 f"which is not in this {type(model).__name__}"
             )
     return [names[p.leaf] for p in optimizer.parameters]

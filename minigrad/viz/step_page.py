@@ -18,17 +18,19 @@ from typing import Any
 from minigrad.debug.recording import Array, Recording
 from minigrad.engine import Node
 from minigrad.viz import heatmaps, layout
+from minigrad.viz.attention_lines import lines
 from minigrad.viz.boxes import Box, Sketch, sketch
 from minigrad.viz.drawing import dot
 from minigrad.viz.history import Call, history
 from minigrad.viz.op_page import op_page
 from minigrad.viz.panel import panel
 from minigrad.viz.repeats import collapse
+from minigrad.viz.words import plain
 
 LONGEST_MAP = 128  # tokens: a longer attention map is left out
 MOST_HEADS = 8
 MOST_MAPS = 4  # beside one module
-FILES = ("page.html", "page.css", "page.js")
+FILES = ("page.html", "page.css", "page_lines.js", "page.js")
 
 
 def page(
@@ -89,15 +91,16 @@ def page_html(tape: Recording, root: Node, tokens: Sequence[str] | str | None, t
             for box, s in boxes.values()
         ],
         "maps": [_map(node, m, tokens) for node, m in maps.items()],
+        "lines": [lines(node, m, tape, *_labels(m, tokens)) for node, m in maps.items()],
         "ops": {name: op_page(name) for name in sorted({str(node.op) for node in h.innermost})},
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     files = {name: resources.files("minigrad.viz").joinpath(name).read_text(encoding="utf-8") for name in FILES}
     css = files["page.css"].replace("/* the pictures */", layout.STYLE + heatmaps.STYLE)
     css = css.replace("/* the pictures, dark */", layout.DARK + heatmaps.DARK)
-    html = files["page.html"].replace("{{title}}", escape(title)).replace("{{css}}", css)
-    html = html.replace("{{js}}", files["page.js"])
-    return html.replace("{{data}}", text.replace("</", "<\\/").replace("<!--", "\\u003c!--"))  # it is inside a <script>
+    js = files["page.js"].replace("// The lines of attention.\n", files["page_lines.js"])
+    parts = {"title": escape(plain(title)), "css": css, "js": js, "data": layout.script_data(text)}
+    return layout.fill(files["page.html"], parts)
 
 
 def _view(call: Call, s: Sketch, tape: Recording, openable: list[Call], place: dict[Any, int]) -> dict[str, Any]:
@@ -129,8 +132,12 @@ def attention_map(node: Node, tape: Recording) -> Array | None:
     return first[None] if first.ndim == 2 else first[:MOST_HEADS]
 
 
+def _labels(w: Array, tokens: Sequence[str] | str | None) -> list[Sequence[str] | str | None]:
+    """The tokens as labels of queries and of keys, each where there are as many."""
+    return [tokens if tokens is not None and len(tokens) == n else None for n in w.shape[-2:]]
+
+
 def _map(node: Node, w: Array, tokens: Sequence[str] | str | None) -> str:
-    queries, keys = (tokens if tokens is not None and len(tokens) == n else None for n in w.shape[-2:])
-    picture = heatmaps.heatmap(w, queries, keys).svg
-    where = f" in {escape(node.scope)}" if node.scope else ""
+    picture = heatmaps.heatmap(w, *_labels(w, tokens)).svg
+    where = f" in {escape(plain(node.scope))}" if node.scope else ""
     return f"<h3>Weights{where}</h3>" + re.sub(r"<style>.*?</style>", "", picture, flags=re.DOTALL)

@@ -1,5 +1,7 @@
 """Calling backward(): once and again, what it starts from, and what it refuses."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -110,7 +112,7 @@ def test_backward_with_a_gradient_of_another_shape_is_refused(shape):
     y = leaf(np.ones((2, 3))) * 2
     with pytest.raises(ValueError) as caught:
         y.backward(np.ones(shape))
-    assert str(caught.value) == f"backward(grad) of shape {shape} for a Tensor of shape (2, 3)"
+    assert str(caught.value) == f"backward(grad) of shape {shape} does not fit a Tensor of shape (2, 3)"
     y.backward(np.ones((2, 3)))
 
 
@@ -145,3 +147,59 @@ def test_an_array_that_a_vjp_returns_stays_its_owners_to_write():
     y.backward()
     slope[0] = 5.0
     np.testing.assert_allclose(x.grad, np.exp([1.0, 2.0]) * [3.0, 4.0])
+
+
+# --- what else may happen meanwhile ----------------------------------------------------------------------------------
+
+
+def test_a_vjp_that_raises_leaves_every_gradient_as_it_was():
+    """`late` is newer than the op that fails, so the walk has been at it before."""
+    early, failing = leaf([1.0, 2.0]), True
+
+    def vjp(grad_y):
+        if failing:
+            raise MemoryError("no room")
+        return grad_y
+
+    y = as_op(lambda x: (x + 0, vjp), name="fails")(early)
+    late = leaf([3.0, 4.0])
+    late.grad = np.array([5.0, 6.0])
+    with pytest.raises(MemoryError) as caught:
+        (y * late).sum().backward(retain_graph=True)
+    assert "in the backward pass of fails" in caught.value.__notes__
+    assert early.grad is None
+    np.testing.assert_array_equal(late.grad, [5.0, 6.0])
+
+    failing = False
+    (y * late).sum().backward()  # a retry counts once
+    np.testing.assert_array_equal(early.grad, [3.0, 4.0])
+    np.testing.assert_array_equal(late.grad, [6.0, 8.0])
+
+
+def test_threads_that_share_parameters_lose_no_gradient():
+    """The parameter is large, so that one `+=` lasts long enough for another thread to begin its own."""
+    shared, n_threads, n_passes = leaf(np.zeros(300_000)), 4, 25
+
+    def work():
+        for _ in range(n_passes):
+            (shared * 1.0).sum().backward()
+
+    threads = [threading.Thread(target=work) for _ in range(n_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_array_equal(shared.grad, n_threads * n_passes)
+
+
+@pytest.mark.parametrize(
+    ("grad", "says"),
+    [
+        (["a", "b"], "floats, integers or booleans, not <U1"),
+        ([1j, 2.0], "not complex128"),
+        (np.ma.masked_array([1.0, 2.0], [0, 1]), r"not a masked array: use \.filled\(number\)"),
+    ],
+)
+def test_backward_from_what_is_no_real_number_is_refused(grad, says):
+    with pytest.raises(TypeError, match=rf"backward\(grad\) must be .*{says}"):
+        (leaf([1.0, 2.0]) * 2).backward(grad)

@@ -40,7 +40,7 @@ def assert_kernel_agrees(name, case, dtype):
 
 
 def test_there_are_kernels_to_compare():
-    named = ["attention", "cross_entropy", "embedding", "gelu", "gru", "layer_norm", "linear", "tiled_attention"]
+    named = ["attention", "cross_entropy", "embedding", "erf", "gelu", "gru", "layer_norm", "linear", "tiled_attention"]
     assert named == KERNELS
 
 
@@ -94,6 +94,9 @@ LARGER = {
     "gelu, in pieces of 32,768": ("gelu", case(3 * normal(70_000))),
     "gelu, one piece exactly": ("gelu", case(3 * normal(32_768))),
     "gelu, many axes": ("gelu", case(3 * normal(7, 100, 100))),
+    "gelu, the erf form": ("gelu", case(3 * normal(70_000), approximate="none")),
+    "erf, in pieces of 32,768": ("erf", case(3 * normal(70_000))),
+    "erf, from tiny to beyond 6": ("erf", case(10.0 ** rng.uniform(-9, 1, 1000) * rng.choice([-1, 1], 1000))),
     "embedding, a large table": ("embedding", case(normal(2000, 6), rng.integers(0, 2000, size=(40, 50)))),
     "embedding, a small table": ("embedding", case(normal(50, 6), ids)),
     "embedding, a row of a large table 600 times": ("embedding", case(normal(2000, 6), np.full((30, 20), 1234))),

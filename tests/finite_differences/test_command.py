@@ -75,6 +75,17 @@ def agreeing_estimator():
     return as_op(lambda x: (x * x, lambda g: 2 * g * x), name="square", estimator=True)
 
 
+def test_the_command_fails_where_an_estimators_gradient_is_not_that_of_what_it_stands_for(only, capsys):
+    def half_of_it(scores, *, axis=-1, mask=None):
+        y, vjp = minigrad.straight_through.__wrapped__(scores, axis=axis, mask=mask)
+        return y, lambda grad_y: vjp(grad_y) / 2
+
+    wrong = as_op(half_of_it, name="straight_through", estimator=True)
+    only(straight_through=(wrong, CASES["straight_through"]))
+    assert command.main() == 1
+    assert "its gradient is not that of softmax, which it stands for" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("op", "cases", "words"),
     [

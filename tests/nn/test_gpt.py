@@ -1,5 +1,6 @@
 """The GPT: its first weights, what it sees and learns, and how it generates."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -62,6 +63,25 @@ def test_every_normalize_reaches_the_blocks(rng):
     assert set(np.unique(model.blocks[0].attn.weights(tensor(rng, 1, 6, 8)))) == {0, 1}
     cross_entropy(model([1, 2, 3]), [2, 3, 4]).backward()
     assert not model.blocks[0].attn.query.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"block_size": 0}, "block_size must be an integer of at least 1, not 0"),
+        ({"n_layers": -1}, "n_layers must be an integer of at least 0, not -1"),
+        ({"d_model": 8.0}, r"d_model must be an integer of at least 1, not 8\.0"),
+        ({"n_heads": 3}, "d_model = 8 cannot be split evenly among n_heads = 3"),
+        ({"dropout": 1.5}, r"dropout must be a number from 0 to below 1, not 1\.5"),
+        ({"dropout": math.nan}, "dropout must be .*, not nan"),
+        ({"dropout": "0.1"}, "dropout must be .*, not '0.1'"),
+        ({"normalize": "soft"}, "no normalizer 'soft', .* there are softmax, hardmax"),
+        ({"normalize": None}, "no normalizer None"),
+    ],
+)
+def test_a_config_that_no_gpt_can_have_is_refused_at_once(setting, says):
+    with pytest.raises(ValueError, match=says):
+        dataclasses.replace(TINY, **setting)
 
 
 def test_gpt_refuses_what_it_cannot_read(rng):

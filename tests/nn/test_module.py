@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import TINY, tensor
 
-from minigrad import Observer, Tensor, cross_entropy, relu, watch
+from minigrad import Observer, Tensor, cross_entropy, optim, relu, watch
 from minigrad.nn import GPT, MLP, LayerNorm, Linear, Module, Parameter, Sequential
 from minigrad.optim import SGD
 from minigrad.tensors.modes import current_scope
@@ -47,6 +47,28 @@ def test_a_parameter_knows_its_leaf_name(rng):
     model = Pair(rng)
     assert model.scale.name == "scale"
     assert model.first.weight.name == "weight"
+
+
+def test_errors_name_a_parameter_with_the_modules_around_it(rng):
+    model = GPT(TINY, rng)
+    weight = model.blocks[1].attn.key.weight
+    assert weight.path == "blocks.1.attn.key.weight"
+    model.blocks[1].parameters()  # an inner module knows only a part of the name
+    assert weight.path == "blocks.1.attn.key.weight"
+
+    weight.grad = np.full((8, 8), np.nan)
+    with pytest.raises(FloatingPointError, match=r"gradient of blocks\.1\.attn\.key\.weight has nan"):
+        optim.clip_grad_norm(model.parameters(), 1.0)
+    older = optim.Adam([weight])
+    newer = optim.Adam(model.parameters())
+    with pytest.raises(RuntimeError, match=r"no longer owns blocks\.1\.attn\.key\.weight of shape"):
+        older.step()
+    state = newer.state_dict()
+    state["m"][[p is weight for p in newer.parameters].index(True)] = np.zeros(3)
+    with pytest.raises(ValueError, match=r"m of shape \(3,\), float64, for blocks\.1\.attn\.key\.weight, which"):
+        newer.load_state_dict(state)
+    with pytest.raises(TypeError, match=r"one dtype, but w1 is float64 and token_embedding\.weight float32"):
+        optim.SGD([model.token_embedding.weight, Tensor(np.ones(2), requires_grad=True, name="w1")], 0.1)
 
 
 def test_a_shared_parameter_counts_once_under_its_first_name(rng):
@@ -241,7 +263,7 @@ def test_loading_between_forward_and_backward_is_caught(rng):
     model = Sequential(Linear(2, 2, rng=rng))
     loss = model(tensor(rng, 1, 2)).sum()
     model.load_state_dict(model.state_dict())
-    with pytest.raises(RuntimeError, match=r"in layers\.0: linear used weight"):
+    with pytest.raises(RuntimeError, match=r"in layers\.0: linear used layers\.0\.weight"):
         loss.backward()
 
 

@@ -43,7 +43,7 @@ def test_dropout_keeps_or_drops_and_scales_what_it_keeps():
 
 # --- the smallest arrays -----------------------------------------------------------------------------------------
 
-ONE_INPUT = ["exp", "neg", "log", "sqrt", "tanh", "sigmoid", "relu", "gelu", "abs"]
+ONE_INPUT = ["exp", "neg", "log", "sqrt", "tanh", "sigmoid", "relu", "gelu", "abs", "sin", "cos", "erf", "softplus"]
 TWO_INPUTS = ["add", "sub", "mul", "div", "pow", "maximum", "minimum"]
 
 

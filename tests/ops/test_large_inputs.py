@@ -39,7 +39,9 @@ def test_huge_scores_make_no_nan_forward_or_backward(name, masked):
         np.testing.assert_allclose(y.sum(-1), 1 if mask is None else mask.any(-1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"label_smoothing": 0.1}, {"ignore_index": 3}, {"reduction": "none"}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"label_smoothing": 0.1}, {"ignore_index": 3}, {"reduction": "none"}, {"reduction": "sum"}]
+)
 def test_huge_logits_make_no_nan_in_cross_entropy(arguments):
     x = huge_scores()
     targets = np.random.default_rng(1).integers(0, 6, size=len(x))
@@ -65,7 +67,7 @@ def test_attention_makes_no_nan_as_long_as_its_scores_can_be_represented(attenti
         assert a.dtype == np.float32 and np.isfinite(a).all()
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "gelu", "relu", "abs", "neg"])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "gelu", "relu", "abs", "neg", "erf", "softplus", "sin", "cos"])
 def test_huge_inputs_make_no_nan_in_activations(name):
     y, grad = pulled(getattr(minigrad, name), huge_scores().ravel(), cotangent=1)
     assert np.isfinite(y).all() and np.isfinite(grad).all()

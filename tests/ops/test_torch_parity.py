@@ -7,16 +7,21 @@ and test_cross_entropy.py have the tests; the draws here stay clear of those.
 
 import numpy as np
 import pytest
+from more_torch_calls import MORE_CALLS
 from torch_calls import CALLS, Call, F, assert_same, hypothesis, seeds, st, torch
 
 import minigrad
 from minigrad import OPS
+from minigrad.tensors.operators import COMPOSED
 
 PYTORCH_HAS_NO = {"uniform", "sum_normalize", "sigmoid_normalize", "sparsemax", "entmax15"}
 DRAWN_AT_RANDOM = {"dropout"}  # from another generator: there is nothing to compare element by element
+WITHOUT_GRADIENT = {"argmax"}
+ALL_IN_ONE_DTYPE = {"astype"}  # here everything is float64; test_special.py has it
+ALL_CALLS = CALLS | MORE_CALLS
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", ALL_CALLS)
 @hypothesis.settings(
     max_examples=25,
     deadline=None,
@@ -26,13 +31,15 @@ DRAWN_AT_RANDOM = {"dropout"}  # from another generator: there is nothing to com
 )
 @hypothesis.given(data=st.data())
 def test_values_and_gradients_are_pytorchs(name, data):
-    call = CALLS[name](data.draw, OPS[name])
+    ours = name.partition(",")[0]
+    call = ALL_CALLS[name](data.draw, COMPOSED.get(ours) or OPS[ours])
     assert_same(call, seed=data.draw(seeds))
 
 
 def test_every_op_that_pytorch_has_is_compared():
     ours = {name for name, op in OPS.items() if op.__wrapped__.__module__.startswith("minigrad.")}
-    assert ours == set(CALLS) | PYTORCH_HAS_NO | DRAWN_AT_RANDOM
+    compared = {name.partition(",")[0] for name in ALL_CALLS}
+    assert ours | set(COMPOSED) == compared | PYTORCH_HAS_NO | DRAWN_AT_RANDOM | WITHOUT_GRADIENT | ALL_IN_ONE_DTYPE
 
 
 # --- conventions that PyTorch shares -----------------------------------------------------------------------------

@@ -425,31 +425,6 @@ def tiled_attention(draw, op):
     return attention(draw, functools.partial(op, tile=draw(st.integers(1, 4))))
 
 
-# --- recurrent ---------------------------------------------------------------------------------------------------
-
-
-def gru(draw, op):
-    """PyTorch's multiplies x by weights of its own: the identity here. Its second bias is in all three gates."""
-    rows, n_steps, d = (draw(st.integers(1, 4)) for _ in range(3))
-    h_shape = draw(st.sampled_from([(d,), (1, d), (rows, d)]))
-    with_bias, scale = draw(st.booleans()), draw(st.sampled_from([0.1, 1, 5]))
-    shapes_ = [(rows, n_steps, 3 * d), h_shape, (d, 3 * d), (d,)]
-    arrays = tuple(scale * normal(draw, shape) for shape in shapes_[: 3 + with_bias])
-    layer = torch.nn.GRU(3 * d, d, batch_first=True, dtype=torch.float64)
-
-    def theirs(x, h, weight, bias=None):
-        zeros = torch.zeros(3 * d, dtype=torch.float64)
-        parameters = {
-            "weight_ih_l0": torch.eye(3 * d, dtype=torch.float64),
-            "weight_hh_l0": weight.mT,
-            "bias_ih_l0": zeros,
-            "bias_hh_l0": zeros if bias is None else torch.cat([zeros[: 2 * d], bias]),
-        }
-        return torch.func.functional_call(layer, parameters, (x, h.expand(rows, d)[None]))[0]
-
-    return Call(op, theirs, arrays)
-
-
 # --- the table ---------------------------------------------------------------------------------------------------
 
 CALLS = {
@@ -495,7 +470,6 @@ CALLS = {
     "top_k_softmax": top_k_softmax,
     "attention": attention,
     "tiled_attention": tiled_attention,
-    "gru": gru,
     "straight_through": straight_through,
     "gumbel_softmax": gumbel_softmax,
 }

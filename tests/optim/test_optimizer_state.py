@@ -60,11 +60,11 @@ def test_the_state_is_in_the_order_the_parameters_were_given(rng):
         (lambda s: s.update(updates=[1, 2]), "has updates of 2 parameters, not 6"),
         (lambda s: s.update(updates=[1, 2, 3, 4, 5, -6]), "updates are counted from 0 up, not -6"),
         (lambda s: s.update(updates=[1, 2, 3, 4, 5, 0.5]), "'float' object cannot be interpreted as an integer"),
-        (lambda s: s["v"].__setitem__(4, np.array(["a", "b"])), r"v of shape \(2,\), <U1, for parameter \(number 4\)"),
+        (lambda s: s["v"].__setitem__(4, np.array(["a", "b"])), r"v of shape \(2,\), <U1, for parameter number 4"),
         (lambda s: s["v"].pop(), "has v of 5 parameters, not 6"),
         (
             lambda s: s["v"].__setitem__(1, np.ones((3, 4))),
-            r"v of shape \(3, 4\), float64, for parameter \(number 1\).*\(4, 3\)",
+            r"v of shape \(3, 4\), float64, for parameter number 1.*\(4, 3\)",
         ),
     ],
 )

@@ -83,6 +83,7 @@ def test_an_array_on_the_left_is_one_op_not_one_per_element():
 
 def test_signs():
     x = leaf([1.0, -2.0, 3.0])
+    assert +x is x
     for y, expected in [(-x, [-1, 2, -3]), (abs(x), [1, 2, 3]), (x.abs(), [1, 2, 3]), (np.negative(x), [-1, 2, -3])]:
         assert type(y) is Tensor
         np.testing.assert_array_equal(y.data, expected)
@@ -118,7 +119,7 @@ def test_results_without_gradients_still_work_in_every_operator():
 # --- NumPy's functions -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["exp", "log", "sqrt", "tanh", "negative", "absolute"])
+@pytest.mark.parametrize("name", ["exp", "log", "sqrt", "tanh", "sin", "cos", "negative", "absolute"])
 def test_numpy_functions_of_one_tensor_are_the_ops(name):
     x = leaf(A)
     y = getattr(np, name)(x)
@@ -126,7 +127,7 @@ def test_numpy_functions_of_one_tensor_are_the_ops(name):
     np.testing.assert_array_equal(y.data, getattr(np, name)(A))
 
 
-@pytest.mark.parametrize("f", [np.sin, np.floor, np.arctan, lambda x: np.arctan2(x, x), np.add.reduce, np.mod])
+@pytest.mark.parametrize("f", [np.sinh, np.floor, np.arctan, lambda x: np.arctan2(x, x), np.add.reduce, np.mod])
 def test_numpy_functions_without_an_op_say_what_to_call(f):
     x = leaf(A)
     with pytest.raises(TypeError, match=r"np\.\w+(\.reduce)? does not know how to differentiate a Tensor: use .*numpy"):

@@ -139,6 +139,37 @@ def test_json_too_deep_to_read_is_refused(saved):
         load(saved)
 
 
+def _zip(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_members_that_stand_under_each_others_name_are_refused(saved):
+    """Of one shape, and with the zip's checksums put right: only the header's know it."""
+    members = _members(saved)
+    a, b = (f"parameters/blocks.{i}.attn.key.weight.npy" for i in (0, 1))
+    members[a], members[b] = members[b], members[a]
+    _zip(saved, members)
+    with pytest.raises(CheckpointError, match=r"damaged: parameters/blocks\.0\.attn\.key\.weight is not what was"):
+        load(saved)
+
+
+def test_a_file_from_before_there_were_checksums_still_loads(saved):
+    held = load(saved)
+
+    def without(arrays):
+        header = json.loads(arrays["minigrad.json"].tobytes())
+        del header["checksums"]
+        arrays.update(_header(json.dumps(header).encode()))
+
+    _rewrite(saved, without)
+    assert_same(load(saved).parameters, held.parameters)
+    _header_changed(saved, checksums=[1])
+    with pytest.raises(CheckpointError, match=r"lists \d+ arrays and other checksums"):
+        load(saved)
+
+
 # --- files that claim to hold more than they do ----------------------------------------------------------------------
 
 
@@ -167,9 +198,7 @@ def test_a_shape_that_its_bytes_do_not_fill_is_refused(shape, saved):
     members, header = _members(saved), io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
     members["parameters/norm.bias.npy"] = header.getvalue() + b"four"
-    with zipfile.ZipFile(saved, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+    _zip(saved, members)
     tracemalloc.start()
     with pytest.raises(CheckpointError, match=r"run\.npz is cut short or damaged"):
         load(saved)
@@ -189,6 +218,21 @@ def test_members_that_lie_over_each_other_are_refused(saved):
         archive._didModify = True
     with pytest.raises(CheckpointError, match=r"run\.npz is damaged: it claims to hold"):
         load(saved)
+
+
+def test_a_directory_that_gives_two_sizes_is_refused(saved):
+    """zipfile makes room for as many bytes as the directory says that a member has in the file."""
+    with zipfile.ZipFile(saved, "a") as archive:
+        archive.getinfo("parameters/norm.bias.npy").compress_size = 2**32 - 2
+        archive._didModify = True
+    tracemalloc.start()
+    with pytest.raises(
+        CheckpointError, match=r"run\.npz is damaged: its directory gives two sizes for parameters/norm"
+    ):
+        load(saved)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50_000_000
 
 
 def test_a_name_that_comes_twice_is_refused(saved):

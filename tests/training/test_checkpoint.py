@@ -104,7 +104,7 @@ def test_files_keep_the_layout_that_older_ones_have(tmp_path):
             assert set(archive.files) == expected | {"minigrad.json"}
             header = json.loads(archive["minigrad.json"].tobytes())
         assert header.keys() == {"version", "step", "config", "vocabulary", "optimizer", "generators", "notes",
-                                 "environment", "arrays"}  # fmt: skip
+                                 "environment", "arrays", "checksums"}  # fmt: skip
         assert header["version"] == 1
         assert header["optimizer"]["updates"] == {"weight": 0, "bias": 0}
 
@@ -165,7 +165,9 @@ def test_other_generators_or_parameters_are_named(saved, tmp_path):
     save(tmp_path / "model.npz", run.model)
     with pytest.raises(CheckpointError, match="it was saved without an optimizer"):
         load(tmp_path / "model.npz").restore(run.model, some)
-    with pytest.raises(ValueError, match=r"the optimizer has weight of shape \(8, 16\), which is not in this Seq"):
+    with pytest.raises(
+        ValueError, match=r"the optimizer has position_embedding.weight of shape .*, which is not in this Seq"
+    ):
         save(tmp_path / "model.npz", Sequential(Linear(2, 2)), optimizer=some)
 
 
