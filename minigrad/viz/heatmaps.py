@@ -258,7 +258,11 @@ def _rows(
     out = [f'<rect class="map" width="{width:g}" height="{height:g}"/>']
     for i in range(n_queries):
         query = _name(queries, i, "query")
-        parts = [f"{_name(keys, int(j), 'key')} {number(float(w[i, j]))}" for j in np.argsort(-w[i], kind="stable")]
+        parts = [
+            f"{_name(keys, int(j), 'key')} {number(float(w[i, j]))}"
+            for j in np.argsort(-w[i], kind="stable")
+            if w[i, j] != 0
+        ]
         said = escape(f"{query} attends to {', '.join(parts)}", quote=True)
         frame = f'<rect class="frame" y="{i * cell:g}" width="{width:g}" height="{cell:g}" pointer-events="all"/>'
         out.append(f'<g class="row" tabindex="0" role="img" aria-label="{said}">{frame}<g class="squares">')

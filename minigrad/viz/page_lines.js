@@ -6,7 +6,7 @@ function linesHtml(n) {
   const side = (names, kind, told) => `<div class="side" role="group" aria-label="${told}">` + names.map((name, i) =>
     `<button type="button" class="token" data-token="${kind}${i}" aria-pressed="false">${escaped(name)}</button>`).join("") + "</div>";
   const heads = d.weights.map((_, h) => `<button type="button" class="head" data-head="${h}">head ${h}</button>`).join("");
-  return `<div class="lines" data-map="${n}"><h3 class="what"></h3>` +
+  return `<div class="attend" data-map="${n}"><h3 class="what"></h3>` +
     (d.weights.length > 1 ? `<div class="heads" role="group" aria-label="heads">${heads}</div>` : "") +
     `<div class="ties">${side(d.queries, "q", "queries")}<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true"></svg>` +
     `${side(d.keys, "k", "keys")}</div><p class="told"></p></div>`;
@@ -14,7 +14,7 @@ function linesHtml(n) {
 const escaped = (text) => text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
 
 function startLines(panel, back) {
-  for (const box of panel.querySelectorAll(".lines")) {
+  for (const box of panel.querySelectorAll(".attend")) {
     let pointed = null; // the token under the pointer or with the focus; `token` is the one that was pressed
     const draw = () => drawLines(box, back, pointed ?? token);
     for (const button of box.querySelectorAll(".token")) {
