@@ -5,6 +5,7 @@ const at = (id) => document.getElementById(id);
 let view = 0;
 let step = 0; // 0 ... n-1 forward, n ... 2n-1 backward
 let chosen = null; // a box that was clicked instead
+const hasAddress = location.protocol !== "about:"; // a page inside a notebook has none
 let timer = null;
 let zoom = 0; // the picture's size; 0: as wide as its pane, but no larger than its own size
 let head = 0; // whose lines are shown
@@ -185,7 +186,7 @@ function show() {
 function save() {
   const set = { view, step, head, token, zoom: zoom && zoom.toFixed(2) };
   const kept = Object.entries(set).filter(([, value]) => value);
-  history.replaceState(null, "", "#" + new URLSearchParams(kept));
+  if (hasAddress) history.replaceState(null, "", "#" + new URLSearchParams(kept));
 }
 
 function restore() {

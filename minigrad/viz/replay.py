@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from minigrad.debug.recording import Array
 from minigrad.engine import Tensor
 from minigrad.viz import layout
+from minigrad.viz.notebook import Page
 from minigrad.viz.words import plain
 
 
@@ -74,7 +75,7 @@ def replay(
     title: str = "Which key does each query look at?",
     note: str = "",
 ) -> Path:
-    """Write the training replay of some runs, and return its path.
+    """Write the training replay of some runs, and return its path; a notebook shows the page itself.
 
     Arguments:
         runs: a `viz.Run` each, all recorded at the same steps.
@@ -89,7 +90,7 @@ def replay(
     path = Path(path)
     if path.suffix.lower() != ".html":
         raise ValueError(f"the replay is saved as .html, not {path.name!r}")
-    return layout.write(path, replay_html(recording_of(runs, queries, keys), title, note))
+    return Page(layout.write(path, replay_html(recording_of(runs, queries, keys), title, note)))
 
 
 def recording_of(runs: Sequence[Run], queries: Sequence[Any] | None, keys: Sequence[Any] | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from minigrad.viz.attention_lines import lines
 from minigrad.viz.boxes import Box, Sketch, sketch
 from minigrad.viz.drawing import dot
 from minigrad.viz.history import Call, history
+from minigrad.viz.notebook import Page
 from minigrad.viz.op_page import op_page
 from minigrad.viz.panel import panel
 from minigrad.viz.repeats import collapse
@@ -36,7 +37,7 @@ FILES = ("page.html", "page.css", "page_lines.js", "page.js")
 def page(
     tape: Recording, path: Any, *, tokens: Sequence[str] | str | None = None, title: str = "One step, forward and back"
 ) -> Path:
-    """Write the step page of a recording, and return its path.
+    """Write the step page of a recording, and return its path; a notebook shows the page itself.
 
     Arguments:
         tape: what `with viz.record() as tape:` gave, best after backward.
@@ -58,7 +59,7 @@ def page(
     if root is None:
         raise ValueError("nothing to show: no op that needs a gradient ran inside `with viz.record() as tape:`")
     try:
-        return layout.write(path, page_html(tape, root, tokens, title))
+        return Page(layout.write(path, page_html(tape, root, tokens, title)))
     except layout.NoLayout as missing:
         s = sketch(history(root), lambda call: call.depth < 1, tape)
         return layout.Picture(dot(s, tape)).instead_of(path, missing)

@@ -134,6 +134,7 @@ function play() {
 // --- the address: the training step and the weight that is looked up -------------------------------------------------
 
 function save() {
+  if (location.protocol === "about:") return; // inside a notebook, the page has no address
   history.replaceState(null, "", `#step=${steps[now]}&query=${picked.query}&key=${picked.key}`);
 }
 
