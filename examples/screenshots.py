@@ -28,7 +28,7 @@ class Shot(NamedTuple):
 
 
 SHOTS = {
-    "walk": Shot(1100, 700, "#view=0&step=9&zoom=0.72", "document.querySelector('footer').hidden = true"),
+    "walk": Shot(1100, 760, "#step=14&token=q4", "document.querySelector('footer').hidden = true; fit()"),
     "replay": Shot(1040, 0, "#step=70&query=3&key=3", "document.querySelector('footer').hidden = true"),
 }
 
@@ -37,9 +37,9 @@ def shoot(b: browser.Browser, page: Path, shot: Shot, picture: Path) -> None:
     dark = picture.stem.endswith("_dark")
     b.size(shot.width, shot.height or 100, dark=dark, scale=SHARPNESS)
     b.open(page, shot.address)
-    b(shot.script or "0")
     height = shot.height or b("document.documentElement.scrollHeight")
     b.size(shot.width, height, dark=dark, scale=SHARPNESS)
+    b(shot.script or "0")
     b.screenshot(picture)
 
 

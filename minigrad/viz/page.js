@@ -162,7 +162,7 @@ function show() {
   for (const node of at("graph").querySelectorAll(".node")) {
     node.classList.toggle("todo", !computed(node.id));
     node.classList.toggle("back", pulled(node.id) || (reached.has(node.id) && !order.has(node.id)));
-    for (const line of node.querySelectorAll("text.grad")) {
+    for (const line of node.querySelectorAll(data(node.id) ? ".grad" : ".grad, .cut")) {
       line.dataset.known ??= line.textContent;
       line.textContent = node.classList.contains("back") ? line.dataset.known : ""; // not known yet
     }
@@ -220,7 +220,7 @@ function writePanel(id, back, which, n) {
   const phase = chosen ? `<span class="phase chosen">chosen</span>` : `<span class="phase ${way}">${way} ${which} of ${n}</span>`;
   const opens = id in views[view].opens ? `<p><button id="open">open ${item.title} (Enter)</button></p>` : "";
   let html = `${phase}<h2>${item.title}</h2><p class="where">${item.where ? "in " + item.where : ""}</p>${opens}`;
-  const weights = item.maps.map((n) => maps[n] + (lines[n] ? linesHtml(n) : "")).join("");
+  const weights = item.maps.map((n) => (lines[n] ? linesHtml(n) : "") + maps[n]).join("");
   const numbers = back ? item.backward : item.forward;
   if (op && !back) {
     html += `<div class="lit-part forward">${op.formula}</div>${weights}${numbers}`;

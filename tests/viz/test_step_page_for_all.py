@@ -129,6 +129,8 @@ def test_on_the_way_back_the_lines_are_the_gradient_and_behind_hardmax_there_is_
     stand_at(walk, paths["softmax"], "attn", back=True)
     assert "gradient" in walk("document.querySelector('.attend h3').textContent")
     assert len(drawn(walk)) > 5 and walk("document.querySelectorAll('.attend line.neg').length") > 0
+    stand_at(walk, paths["hardmax"], "attn")
+    assert "exactly 0" not in walk("document.querySelector('#graph .now').textContent")  # that is not known yet
     stand_at(walk, paths["hardmax"], "attn", back=True)
     assert drawn(walk) == [] and "Exactly 0 at every score" in walk(
         "document.querySelector('.attend .told').textContent"
