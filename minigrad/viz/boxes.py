@@ -184,7 +184,7 @@ def _around_all(calls: list[Call]) -> Call:
 def _edges(nodes: list[Node], boxes: list[Box], box_of: dict[Node, Box], tape: Recording | None) -> list[Edge]:
     """One edge for each input of an op (x + x has two), but into a folded module one for each box it comes from."""
     edges: list[Edge] = []
-    into: dict[tuple[Box, Box], Edge] = {}
+    into: dict[tuple[Box, Box, str], Edge] = {}
     data = _Data(boxes, box_of, tape)
     for node in nodes:
         head = box_of[node]
@@ -200,10 +200,10 @@ def _edges(nodes: list[Node], boxes: list[Box], box_of: dict[Node, Box], tape: R
                 head.silent.append(cut)
             if tail is None or tail is head:
                 continue
-            if head.call is not None and (tail, head) in into:
-                into[tail, head].uses.append((node, i))
+            if head.call is not None and (tail, head, cut) in into:
+                into[tail, head, cut].uses.append((node, i))
             else:
-                into[tail, head] = edge = Edge(tail, head, [(node, i)], "cut" if cut else "", cut)
+                into[tail, head, cut] = edge = Edge(tail, head, [(node, i)], "cut" if cut else "", cut)
                 edges.append(edge)
     if tape is not None and tape.root is not None:
         for edge in edges:
@@ -223,29 +223,28 @@ class _Data:
 
     def box(self, node: Node, i: int, constant: Constant, head: Box) -> tuple[Box | None, str]:
         """The box that an input comes from, and what cut it off from the box that computed it ("" for data)."""
-        recorded = self.tape is not None and node in self.tape.calls
-        given = self.tape.calls[node].args[i] if self.tape is not None and recorded else None
-        cut = self.cuts.get(memory_of(given)) if recorded else None
+        given = self.tape.calls[node].args[i] if self.tape is not None and node in self.tape.calls else None
+        cut = self.cuts.get(memory_of(given))
         if cut is not None and cut.source in self.box_of:
             return self.box_of[cut.source], cut.how
         if head.op is None and constant.dtype.kind != "f" and not isinstance(given, Tensor):
             return None, ""  # raw integers inside a folded module of several ops are its own: positions, say
-        looped = head.call is not None and head.call.times > 1  # what goes into each round has one box
-        key: Any = (node, i)
-        if looped or (head.op is None and not recorded):
-            key = (head, constant.shape)
-        elif recorded:
-            key = id(given)
+        looped = head.call is not None and head.call.times > 1
+        if looped or (head.op is None and given is None):
+            key: Any = (head, constant.shape)  # what goes into each round of a loop has one box
+        else:
+            key = (node, i) if given is None else id(given)
         if key in self.known:
             box = self.known[key]
             box.around = _around_all([box.around, head.around])
             return box, ""
         box = self.known[key] = Box("input", "input", head.around, constant=constant)
-        if self.tape is not None and recorded and not looped:
+        if self.tape is not None and given is not None and not looped:
             box.array = np.asarray(self.tape.inputs(node)[i])
-            box.title = given.name if isinstance(given, Tensor) and given.name else "input"
+            box.title = (given.name if isinstance(given, Tensor) else "") or "input"
         if cut is not None:
-            box.title, box.cut = op_title(cut.source) if cut.source.op else getattr(cut.source, "name", ""), cut.how
+            source = cut.source
+            box.title, box.cut = op_title(source) if source.op else getattr(source, "name", "") or "leaf", cut.how
         self.boxes.append(box)
         return box, ""
 

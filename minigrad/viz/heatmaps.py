@@ -169,12 +169,15 @@ def _svg(
         out.append("</g>")
     out += _bar(left, bottom, scale, note, n_keys > LONG)
     height = bottom + (40 if one_by_one else 22)
+    return _whole(out, width, height, "group" if one_by_one else "img", _said(w, queries, keys))
+
+
+def _whole(parts: list[str], width: float, height: float, role: str, said: str) -> str:
     style = f"<style>{STYLE}@media (prefers-color-scheme: dark) {{{DARK}}}</style>"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="heatmap" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}" role="{"group" if one_by_one else "img"}" '
-        f'aria-label="{_said(w, queries, keys)}">{style}\n'
-        f'<rect class="paper" width="100%" height="100%"/>\n' + "\n".join(out) + "\n</svg>\n"
+        f'viewBox="0 0 {width:g} {height:g}" role="{role}" aria-label="{said}">{style}\n'
+        f'<rect class="paper" width="100%" height="100%"/>\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
 

@@ -94,6 +94,16 @@ def test_a_cut_inside_a_folded_module_is_told_by_its_box():
     assert 'class="module silent"' in source and "cut by detach()" in source
 
 
+def test_a_folded_module_may_get_the_same_box_with_and_without_a_cut():
+    def compute():
+        y = mg.exp(leaf())
+        return in_scope("m", lambda: mg.tanh(y) * y.detach()).sum()
+
+    s, _ = drawn(compute)
+    found = [(e.state, e.cut, e.norm is not None) for e in s.edges if e.head.title == "m"]
+    assert sorted(found) == [("", "", True), ("cut", "detach()", False)]
+
+
 def test_folded_attention_keeps_the_box_of_its_data():
     rng = np.random.default_rng(0)
     attn = nn.MultiHeadAttention(8, 2, rng=rng)
