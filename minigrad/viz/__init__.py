@@ -8,8 +8,8 @@ heatmap   attention weights with their tokens               viz.heatmap(weights,
 lab       scores to drag: weights, and what comes back      viz.lab("lab.html")
 replay    how weights change in training                    viz.replay(runs, "replay.html"), a viz.Run each
 
-Reading order: history (what happened), boxes (what is drawn), drawing (boxes to DOT), layout (DOT to SVG), step_page.
-words has what they share: how shapes and numbers are told.
+Reading order: history (what happened), repeats (loops in it), cuts (where no gradient goes on), boxes (what is drawn),
+drawing (boxes to DOT), layout (DOT to SVG), step_page. words has what they share: how shapes and numbers are told.
 """
 
 from minigrad.viz.drawing import graph as graph

@@ -25,7 +25,6 @@ FEW = 40 * 40  # up to so many squares are drawn one by one
 GAP = 22  # pixels between heads
 LONG = 60  # more tokens than this are not all named
 LINE = 46  # letters that the line which tells a row's weights has at least
-WIDTH = 900  # pixels; heads that would make the picture wider go on the next row
 # Every rule names the picture's class: a notebook puts several pictures, and their styles, into one page.
 STYLE = """
 .heatmap text { font: 11px Verdana, "DejaVu Sans", Geneva, sans-serif; fill: #3b4652 }
@@ -68,6 +67,7 @@ def heatmap(
     titles: Sequence[str] | None = None,
     vmax: float | None = 1.0,
     quiet: Collection[str] = (),
+    width: float = 900,
 ) -> Heatmap:
     """Draw who attends to what: a row for each query, a column for each key, a stronger color for a larger weight.
 
@@ -81,6 +81,7 @@ def heatmap(
         vmax: the weight that gets the full color, and all above it. None: the largest one there is. With the same
             vmax, two pictures can be compared: a weight of 1/6 is as pale in both.
         quiet: tokens, such as "[CLS]", whose rows and columns are grey.
+        width: pixels; heads that would make the picture wider go on the next row.
 
     Up to 60 tokens are all named, and the squares are larger the fewer there are. Of more tokens only every few are
     named, and color grows with the square root of a weight, since many small weights would be too pale to see. All
@@ -97,7 +98,7 @@ def heatmap(
     if titles is None:
         titles = [f"head {h}" for h in range(len(w))] if len(w) > 1 else []
     scale = vmax or _strongest(w) or 1.0
-    return Heatmap(_svg(w, rows, columns, title, titles, scale, {str(token) for token in quiet}))
+    return Heatmap(_svg(w, rows, columns, title, titles, scale, {str(token) for token in quiet}, width))
 
 
 def _strongest(w: Array) -> float:
@@ -132,13 +133,14 @@ def _svg(
     titles: Sequence[str],
     scale: float,
     quiet: set[str],
+    wide: float,
 ) -> str:
     n_heads, n_queries, n_keys = w.shape
     cell = _cell(max(n_queries, n_keys))
     left = 8 + _room(queries)
     above = _room(keys) + (16 if titles else 0)
     map_width, map_height = n_keys * cell, n_queries * cell
-    per_row = max(1, min(n_heads, math.floor((WIDTH - left + 8 + GAP) / (map_width + GAP))))
+    per_row = max(1, min(n_heads, math.floor((wide - left + 8 + GAP) / (map_width + GAP))))
     n_rows = math.ceil(n_heads / per_row)
     per_row = math.ceil(n_heads / n_rows)  # 4 heads are 2 and 2, not 3 and 1
     top = 24 if title else 8

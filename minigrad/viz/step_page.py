@@ -31,6 +31,7 @@ from minigrad.viz.words import plain
 LONGEST_MAP = 128  # tokens: a longer attention map is left out
 MOST_HEADS = 8
 MOST_MAPS = 4  # beside one module
+PANEL = 470  # pixels: about what the panel has for a map
 FILES = ("page.html", "page.css", "page_lines.js", "page.js")
 
 
@@ -139,6 +140,6 @@ def _labels(w: Array, tokens: Sequence[str] | str | None) -> list[Sequence[str] 
 
 
 def _map(node: Node, w: Array, tokens: Sequence[str] | str | None) -> str:
-    picture = heatmaps.heatmap(w, *_labels(w, tokens)).svg
+    picture = heatmaps.heatmap(w, *_labels(w, tokens), width=PANEL).svg
     where = f" in {escape(plain(node.scope))}" if node.scope else ""
     return f"<h3>Weights{where}</h3>" + re.sub(r"<style>.*?</style>", "", picture, flags=re.DOTALL)

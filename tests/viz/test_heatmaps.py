@@ -104,6 +104,8 @@ def test_many_heads_wrap_into_rows_of_equal_length():
     places = re.findall(r'<g transform="translate\(([\d.]+) ([\d.]+)\)"', svg)
     assert len(places) == 8 and len({x for x, _ in places}) == 4 and len({y for _, y in places}) == 2
     assert float(re.search(r'width="([\d.]+)"', svg)[1]) <= 900
+    narrow = parse(viz.heatmap(np.tile(np.eye(6), (8, 1, 1)), list("abcdef"), width=400))
+    assert float(re.search(r'width="([\d.]+)"', narrow)[1]) <= 400
 
 
 def test_special_tokens_may_be_grey():

@@ -152,6 +152,16 @@ def test_on_the_way_back_the_lines_are_the_gradient_and_behind_hardmax_there_is_
     assert "hardmax: ∇ exactly 0" in walk("document.querySelector('#graph .now').textContent")
 
 
+def test_a_row_of_the_heat_map_tells_its_weights_when_it_has_the_focus(walk, paths):
+    stand_at(walk, paths["softmax"], "attn")
+    shown = "[...document.querySelectorAll('.heatmap .told')].filter(t => getComputedStyle(t).display !== 'none')"
+    assert walk(f"{shown}.length") == 0
+    walk("document.querySelectorAll('.heatmap .row')[2].focus()")
+    assert walk(f"{shown}.map(t => t.textContent)")[0].startswith("bakes → ")
+    walk.press("Tab")
+    assert walk(f"{shown}.map(t => t.textContent)")[0].startswith("寿司 → ")
+
+
 def test_an_opened_module_closes_by_its_name_and_not_by_its_background(walk, paths):
     stand_at(walk, paths["softmax"], "attn")
     walk.press("Enter")
