@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad.debug.recording import Array, Recording
 from minigrad.engine import Node
-from minigrad.viz.words import plain
+from minigrad.viz.words import token_text
 
 LONGEST = 24  # tokens: of a longer map only the heat map is shown
 
@@ -70,7 +70,7 @@ def _first_entry(a: Array, n_heads: int) -> Array:
 
 
 def _names(tokens: Sequence[Any] | None, n: int) -> list[str]:
-    return [str(i) for i in range(n)] if tokens is None else [plain(str(token)) for token in tokens]
+    return [str(i) for i in range(n)] if tokens is None else [token_text(str(token)) for token in tokens]
 
 
 def _thousandths(a: Array, unit: float) -> list[list[int]]:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from minigrad.debug.recording import Array
 from minigrad.engine import Tensor
 from minigrad.viz.layout import write
-from minigrad.viz.words import letters, number, plain, shortened
+from minigrad.viz.words import letters, number, plain, shortened, token_text
 
 INK, NEGATIVE, NAN, QUIET = (20, 82, 148), (200, 90, 0), (214, 0, 160), (104, 112, 120)  # opaque for vmax
 LETTER = 6.4  # pixels: about the width of a letter in the labels
@@ -205,22 +205,18 @@ def _cell(n: int) -> float:
 
 
 def _room(tokens: list[str] | None) -> float:
-    return 0 if tokens is None else 10 + LETTER * max(letters(_shown(token)) for token in tokens)
-
-
-def _shown(token: str) -> str:
-    return shortened(plain({" ": "␣", "\n": "↵", "\t": "⇥"}.get(token, token)), 16)
+    return 0 if tokens is None else 10 + LETTER * max(letters(token_text(token)) for token in tokens)
 
 
 def _labels(tokens: list[str] | None, cell: float, columns: bool, quiet: set[str]) -> list[str]:
     if tokens is None:
         return []
     step = math.ceil(13 / cell)  # a label takes 13 pixels
-    narrow = columns and all(letters(_shown(token)) <= cell / 9 for token in tokens)  # fits without being turned
+    narrow = columns and all(letters(token_text(token)) <= cell / 9 for token in tokens)  # fits without being turned
     out = []
     for i in range(0, len(tokens), step):
         middle = i * cell + cell / 2
-        text = escape(_shown(tokens[i]))
+        text = escape(token_text(tokens[i]))
         kind = ' class="note"' if tokens[i] in quiet else ""
         if not columns:
             out.append(f'<text{kind} x="-6" y="{middle + 4:g}" text-anchor="end">{text}</text>')
@@ -291,7 +287,7 @@ def _rows(
 
 
 def _name(tokens: list[str] | None, i: int, what: str) -> str:
-    return _shown(tokens[i]) if tokens is not None else f"{what} {i}"
+    return token_text(tokens[i]) if tokens is not None else f"{what} {i}"
 
 
 def _color(dark: float) -> tuple[int, int, int, float]:

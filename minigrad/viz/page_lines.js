@@ -8,8 +8,8 @@ function linesHtml(n) {
   const heads = d.weights.map((_, h) => `<button type="button" class="head" data-head="${h}">head ${h}</button>`).join("");
   return `<div class="attend" data-map="${n}"><h3 class="what"></h3>` +
     (d.weights.length > 1 ? `<div class="heads" role="group" aria-label="heads">${heads}</div>` : "") +
-    `<div class="ties">${side(d.queries, "q", "queries")}<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true"></svg>` +
-    `${side(d.keys, "k", "keys")}</div><p class="told"></p></div>`;
+    `<p class="told"></p><div class="ties${d.queries.length > 10 ? " many" : ""}">${side(d.queries, "q", "queries")}<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true"></svg>` +
+    `${side(d.keys, "k", "keys")}</div></div>`;
 }
 const escaped = (text) => text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
 

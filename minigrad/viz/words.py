@@ -38,6 +38,11 @@ def shortened(text: str, most: int) -> str:
     return text if letters(text) <= most else text[: most - 1] + "…"
 
 
+def token_text(token: str) -> str:
+    """A token as a label of at most 16 letters; a space is ␣, a newline ↵."""
+    return shortened(plain({" ": "␣", "\n": "↵", "\t": "⇥"}.get(token, token)), 16)
+
+
 def op_title(node: Node) -> str:
     """An op with the constants in it: "mul 0.354", "pow (2, ·)", "mean axis=-1"."""
     assert node.op is not None
