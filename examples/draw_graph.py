@@ -2,7 +2,7 @@
 
 You will see values flow down and gradients flow back, modules folded and unfolded, and hard attention, behind which no
 gradient arrives. The files open in any browser. Takes about 2 seconds. The layout needs the `viz` extra or Graphviz's
-`dot`. The pictures in examples/gallery were made with --out examples/gallery.
+`dot`. The pictures in examples/gallery were made with --out examples/gallery, walk.png by screenshots.py.
 """
 
 from __future__ import annotations
@@ -55,12 +55,16 @@ def attention_head() -> viz.layout.Picture:
 
 
 def soft_and_hard() -> viz.layout.Picture:
-    """The same head twice. Behind hardmax every gradient is exactly 0, so queries and keys never learn."""
+    """The same head twice, with the same tokens and weights; only the normalizer differs.
+
+    Behind hardmax every gradient is exactly 0, so queries and keys never learn.
+    """
     rng = np.random.default_rng(0)
-    tokens = rng.normal(size=(5, 8))
+    tokens, weights = rng.normal(size=(5, 8)), projections(rng, 8)
+    same = [mg.Tensor(w.data, requires_grad=True, name=w.name) for w in weights]
     with viz.record() as tape:
-        soft = in_scope("softmax", head, mg.Tensor(tokens, name="x"), projections(rng, 8), mg.softmax)
-        hard = in_scope("hardmax", head, mg.Tensor(tokens, name="x"), projections(rng, 8), mg.hardmax)
+        soft = in_scope("softmax", head, mg.Tensor(tokens, name="x"), weights, mg.softmax)
+        hard = in_scope("hardmax", head, mg.Tensor(tokens, name="x"), same, mg.hardmax)
         loss = ((soft + hard) ** 2).mean()
         loss.backward()
     return viz.graph(loss, depth=2, tape=tape)

@@ -10,6 +10,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,12 @@ class TapeReport:
         if self.skipped:
             lines += [f"{len(self.skipped)} not checked:", *(f"  {why}" for why in dict.fromkeys(self.skipped))]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same, in green or in red."""
+        head, *rest = escape(str(self)).split("\n")
+        figures = "\n".join([f'<b style="color: {"#1f7a3d" if self.ok else "#c92a1b"}">{head}</b>', *rest])
+        return f'<pre style="white-space: pre-wrap">{figures}</pre>'
 
 
 def check(recording: Recording, *, most: int = 32, raise_error: bool = True) -> TapeReport:

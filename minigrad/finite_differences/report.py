@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -192,6 +193,13 @@ class GradientReport:
     def __str__(self) -> str:
         head = f"gradcheck of {self.function}: {self.verdict}{f': {self.note}' if self.note else ''}"
         return "\n".join([head, *(f"  {argument}" for argument in self.arguments)])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the figures, in green, or in red if the gradient is wrong."""
+        color = "#1f7a3d" if self.ok else "#c92a1b" if self.verdict == "wrong gradient" else "#8a5a00"
+        head, *rest = escape(str(self)).split("\n")
+        figures = "\n".join([f'<b style="color: {color}">{head}</b>', *rest])
+        return f'<pre style="white-space: pre-wrap">{figures}</pre>'
 
 
 class GradientError(AssertionError):

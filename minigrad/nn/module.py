@@ -8,6 +8,8 @@ at `gpt.blocks[0].attn.query.weight` is "blocks.0.attn.query.weight", in files, 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -165,7 +167,10 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        """One line for each module: what it is, the shapes of its parameters, how many numbers are in it in all."""
+        """A line for each module: what it is, the shapes of its parameters, how many numbers are in it in all.
+
+        No line has more than 80 letters; what is longer goes on in the next.
+        """
         rows, names = [], [name for name, _ in self.named_modules() if name]
         for name, module in self.named_modules():
             depth = bool(name) + sum(name.startswith(f"{outer}.") for outer in names)
@@ -174,8 +179,28 @@ class Module:
             shapes = [f"{local} {p.shape}" for local, p in _members_of(module) if isinstance(p, Parameter)]
             count = sum(p.size for p in module.parameters())
             rows.append((f"{'  ' * depth}{label}{type(module).__name__}{settings}", ", ".join(shapes), f"{count:,}"))
-        first, second, third = (max(map(len, column)) for column in zip(*rows, strict=True))
-        return "\n".join(f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows)
+        return "\n".join(_table(rows))
+
+
+def _table(rows: list[tuple[str, str, str]], width: int = 80) -> list[str]:
+    """Names, shapes and counts in at most `width` letters: a long cell goes on in the next line, indented.
+
+    A name without shapes may also take the room that shapes have in other rows.
+    """
+    room = width - 2 - max(len(count) for _, _, count in rows)  # for names and shapes
+    first = max((len(name) for name, shapes, _ in rows if shapes), default=0)
+    second = max(len(shapes) for _, shapes, _ in rows)
+    both = min(room, max(first + 2 + second, *(len(name) for name, shapes, _ in rows if not shapes), 0))
+    first = min(first, max(both // 2, both - 2 - second))
+    lines = []
+    for name, shapes, count in rows:
+        indent = " " * (len(name) - len(name.lstrip()) + 4)
+        names = textwrap.wrap(name, first if shapes else both, subsequent_indent=indent)
+        sizes = textwrap.wrap(shapes, both - first - 2) if shapes else []
+        for i, (a, b) in enumerate(itertools.zip_longest(names, sizes, fillvalue="")):
+            left = f"{a:<{first}}  {b}" if shapes else a
+            lines.append(f"{left:<{both}}  {count:>{width - 2 - room}}" if i == 0 else left.rstrip())
+    return lines
 
 
 def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:

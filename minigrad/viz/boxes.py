@@ -14,7 +14,9 @@ import numpy as np
 
 from minigrad.debug.recording import Array, Recording, norm
 from minigrad.engine import Constant, Leaf, Node, Tensor
+from minigrad.viz.cuts import Cut, cuts_of, memory_of, silent_ops
 from minigrad.viz.history import Call, History, history, root_of
+from minigrad.viz.repeats import collapse
 from minigrad.viz.words import op_title
 
 
@@ -29,6 +31,8 @@ class Box:
     leaves: list[Leaf] = field(default_factory=list)  # of a module: the leaves that only it uses
     constant: Constant | None = None  # of an input
     array: Array | None = None  # of an input, where it was recorded
+    cut: str = ""  # of an input that was computed, but taken out of the graph: by "detach()", say
+    silent: list[str] = field(default_factory=list)  # of a module: ops and cuts in it that send back nothing
     id: str = ""
 
     @property
@@ -64,7 +68,8 @@ class Edge:
     tail: Box
     head: Box
     uses: list[tuple[Node, int]]  # (op, number of its input): into a folded module there may be several
-    state: str = ""  # "zero": the gradient going back here is exactly 0; "unreached": none ever came
+    state: str = ""  # "zero": the gradient going back here is exactly 0; "unreached": none ever came; "cut": see below
+    cut: str = ""  # what took the numbers out of the graph here: "detach()", "numpy()", "no_grad()"
     norm: float | None = None  # of the gradient going back here
     id: str = ""
 
@@ -80,8 +85,8 @@ class Sketch:
     opened: list[Call]  # calls drawn as a frame around what is in them
 
 
-def sketch_of(t: Tensor, depth: int, tape: Recording | None) -> Sketch:
-    """What `t` was computed from, with so many levels of modules opened."""
+def sketch_of(t: Tensor, depth: int, tape: Recording | None, fold_loops: bool = True) -> Sketch:
+    """What `t` was computed from, with so many levels of modules opened, and loops folded."""
     if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)):
         raise TypeError(f"depth counts the levels of modules that are opened, a whole number, not {depth!r}")
     if depth < 1:
@@ -91,18 +96,19 @@ def sketch_of(t: Tensor, depth: int, tape: Recording | None) -> Sketch:
         raise ValueError(
             "the last backward pass in this recording started from another result: record one backward at a time"
         )
-    return sketch(history(root), lambda call: call.depth < depth, tape)
+    h = history(root)
+    return sketch(collapse(h) if fold_loops else h, lambda call: call.depth < depth, tape)
 
 
 def sketch(h: History, opened: Callable[[Call], bool], tape: Recording | None = None) -> Sketch:
-    """Put a history into boxes. Where `opened(call)` is False a module becomes one box."""
+    """Put a history into boxes. Where `opened(call)` is False a module becomes one box; a loop always is one."""
     boxes: list[Box] = []
     folded: dict[Call, Box] = {}  # a call in a folded module, or folded itself -> the box
     frames: list[Call] = []
     for call in h.calls.calls():
         if call.around in folded:
             folded[call] = folded[call.around]
-        elif call.around is None or (call.only_op is None and opened(call)):
+        elif call.around is None or (call.times == 1 and call.only_op is None and opened(call)):
             frames.append(call)
         else:
             ops = list(call.nodes())
@@ -119,6 +125,10 @@ def sketch(h: History, opened: Callable[[Call], bool], tape: Recording | None = 
         box_of[h.root].kind = "loss"
     _add_leaves(h, boxes, box_of, tape)
     edges = _edges(h.nodes, boxes, box_of, tape)
+    if tape is not None and tape.root is not None:
+        for box in boxes:
+            if box.call is not None:
+                box.silent = [*silent_ops(box.ops, tape), *box.silent]
     _put_in_order(boxes, edges)
     return Sketch(h.root, h.calls, boxes, edges, frames)
 
@@ -174,54 +184,69 @@ def _around_all(calls: list[Call]) -> Call:
 def _edges(nodes: list[Node], boxes: list[Box], box_of: dict[Node, Box], tape: Recording | None) -> list[Edge]:
     """One edge for each input of an op (x + x has two), but into a folded module one for each box it comes from."""
     edges: list[Edge] = []
-    into: dict[tuple[Box, Box], Edge] = {}
-    inputs: dict[int, Box] = {}  # id of a recorded array or Tensor -> its box
+    into: dict[tuple[Box, Box, str], Edge] = {}
+    data = _Data(boxes, box_of, tape)
     for node in nodes:
         head = box_of[node]
         for i, source in enumerate(node.inputs):
+            cut = ""
             if isinstance(source, Node):
-                tail = box_of[source]
-            elif isinstance(source, Constant) and head.op is not None:  # constants of a folded module are its own
-                tail = _input_box(node, i, source, head, tape, inputs, boxes)
+                tail: Box | None = box_of[source]
+            elif isinstance(source, Constant):
+                tail, cut = data.box(node, i, source, head)
             else:
                 continue
-            if tail is head:
+            if tail is head and cut and cut not in head.silent:
+                head.silent.append(cut)
+            if tail is None or tail is head:
                 continue
-            if head.call is not None and (tail, head) in into:
-                into[tail, head].uses.append((node, i))
+            if head.call is not None and (tail, head, cut) in into:
+                into[tail, head, cut].uses.append((node, i))
             else:
-                into[tail, head] = edge = Edge(tail, head, [(node, i)])
+                into[tail, head, cut] = edge = Edge(tail, head, [(node, i)], "cut" if cut else "", cut)
                 edges.append(edge)
     if tape is not None and tape.root is not None:
         for edge in edges:
-            if edge.tail.kind != "input":
+            if edge.tail.kind != "input" and not edge.cut:
                 edge.norm = _gradient_through(edge, tape)
                 edge.state = "unreached" if edge.norm is None else "zero" if edge.norm == 0 else ""
     return edges
 
 
-def _input_box(
-    node: Node,
-    i: int,
-    constant: Constant,
-    head: Box,
-    tape: Recording | None,
-    inputs: dict[int, Box],
-    boxes: list[Box],
-) -> Box:
-    """The box of data that needs no gradient: one for each use, or where it was recorded one for each array."""
-    box = Box("input", "input", head.around, constant=constant)
-    if tape is not None and node in tape.calls:
-        given = tape.calls[node].args[i]
-        if id(given) in inputs:
-            box = inputs[id(given)]
+class _Data:
+    """The boxes of data that needs no gradient: one for each use, or where it was recorded one for each array."""
+
+    def __init__(self, boxes: list[Box], box_of: dict[Node, Box], tape: Recording | None) -> None:
+        self.boxes, self.box_of, self.tape = boxes, box_of, tape
+        self.cuts: dict[int | None, Cut] = cuts_of(tape) if tape is not None else {}
+        self.known: dict[Any, Box] = {}  # id of a recorded array or Tensor -> its box
+
+    def box(self, node: Node, i: int, constant: Constant, head: Box) -> tuple[Box | None, str]:
+        """The box that an input comes from, and what cut it off from the box that computed it ("" for data)."""
+        given = self.tape.calls[node].args[i] if self.tape is not None and node in self.tape.calls else None
+        cut = self.cuts.get(memory_of(given))
+        if cut is not None and cut.source in self.box_of:
+            return self.box_of[cut.source], cut.how
+        if head.op is None and constant.dtype.kind != "f" and not isinstance(given, Tensor):
+            return None, ""  # raw integers inside a folded module of several ops are its own: positions, say
+        looped = head.call is not None and head.call.times > 1
+        if looped or (head.op is None and given is None):
+            key: Any = (head, constant.shape)  # what goes into each round of a loop has one box
+        else:
+            key = (node, i) if given is None else id(given)
+        if key in self.known:
+            box = self.known[key]
             box.around = _around_all([box.around, head.around])
-            return box
-        box.title = given.name if isinstance(given, Tensor) and given.name else "input"
-        box.array = np.asarray(tape.inputs(node)[i])
-        inputs[id(given)] = box
-    boxes.append(box)
-    return box
+            return box, ""
+        box = self.known[key] = Box("input", "input", head.around, constant=constant)
+        if self.tape is not None and given is not None and not looped:
+            box.array = np.asarray(self.tape.inputs(node)[i])
+            box.title = (given.name if isinstance(given, Tensor) else "") or "input"
+        if cut is not None:
+            source = cut.source
+            box.title, box.cut = op_title(source) if source.op else getattr(source, "name", "") or "leaf", cut.how
+        self.boxes.append(box)
+        return box, ""
 
 
 def _gradient_through(edge: Edge, tape: Recording) -> float | None:

@@ -11,7 +11,7 @@ from minigrad.engine import Tensor
 from minigrad.viz.boxes import Box, Edge, Sketch, sketch_of
 from minigrad.viz.history import Call
 from minigrad.viz.layout import Picture
-from minigrad.viz.words import bad_text, count, number, shape_text, values_text
+from minigrad.viz.words import bad_text, count, letters, number, plain, shape_text, shortened, values_text
 
 # fill, line
 COLORS = {
@@ -36,7 +36,18 @@ height=0.3 width=0.3 penwidth=1.1]
 """
 
 
-def graph(t: Tensor, depth: int = 1, *, tape: Recording | None = None, direction: str = "TB") -> Picture:
+LONG = 48  # letters: a longer title is cut; the whole one shows on pointing at the box
+MANY = 80  # boxes: a picture of more tells how to get fewer
+
+
+def graph(
+    t: Tensor,
+    depth: int = 1,
+    *,
+    tape: Recording | None = None,
+    direction: str = "TB",
+    fold_loops: bool = True,
+) -> Picture:
     """Draw what `t` was computed from. A notebook shows the result by itself; `.save("g.svg")` writes it.
 
     Arguments:
@@ -44,19 +55,33 @@ def graph(t: Tensor, depth: int = 1, *, tape: Recording | None = None, direction
             box, 2 opens those, and so on.
         tape: a recording (`with viz.record() as tape:`) of the step that computed t, after backward. The boxes then
             show values (up to four in full, else mean ± standard deviation) and ∇, the gradient or its norm. An edge
-            is red and dashed where the gradient going back is exactly 0, grey and dotted where none ever came.
+            is red and dashed where the gradient going back is exactly 0, grey and dotted where none ever came. Where
+            detach(), .numpy() or no_grad() took numbers out of the graph, a red dotted line bears that name.
+            A folded module is framed red if an op in it sends back nothing but zeros, and names that op.
         direction: "TB" from top to bottom, "LR" from left to right.
+        fold_loops: draw ops that ran again and again as one box, "tanh, add × 60".
 
     Raises ValueError for a Tensor without a graph, or a recording whose last backward pass started elsewhere.
     """
     if direction not in ("TB", "LR"):
         raise ValueError(f"direction is 'TB' (top to bottom) or 'LR' (left to right), not {direction!r}")
-    return Picture(dot(sketch_of(t, depth, tape), tape, direction))
+    s = sketch_of(t, depth, tape, fold_loops)
+    return Picture(dot(s, tape, direction, hint=_hint(s, depth, fold_loops)))
 
 
-def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB") -> str:
+def _hint(s: Sketch, depth: int, fold_loops: bool) -> str:
+    """How to get a smaller picture, where it is too large to read; else ""."""
+    if len(s.boxes) <= MANY:
+        return ""
+    way = f"depth={depth - 1} folds more of them" if depth > 1 else "a Module is drawn as one box, plain ops are not"
+    return f"{len(s.boxes)} boxes: {way if fold_loops else 'fold_loops=True draws a loop as one box'}."
+
+
+def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB", hint: str = "") -> str:
     """The text of the picture. The same graph gives the same text."""
     lines = [HEAD.replace("DIRECTION", direction)]
+    if hint:
+        lines.append(f'  graph [label={_quote([hint])} labelloc=t labeljust=l fontsize=12 fontcolor="{MUTED}"]')
     inside: dict[Call, list[Box]] = {call: [] for call in s.opened}
     for box in s.boxes:
         inside[box.around].append(box)
@@ -88,12 +113,15 @@ def dot(s: Sketch, tape: Recording | None = None, direction: str = "TB") -> str:
 
 
 def _box(box: Box, tape: Recording | None, ordered: bool) -> str:
-    label = [box.title, *box_lines(box, tape)]
+    title = shortened(box.title, LONG)
+    label = [title, *box_lines(box, tape)]
     fill, line = COLORS[box.kind]
     kind = box.kind
     if box_is_bad(box, tape):
         kind, fill, line = f"{kind} bad", "#ffd6f5", "#b0008e"
-    width = 0.098 * len(box.title) + 0.24  # layout engines measure the title as if it were not bold
+    elif box.silent or box.cut:
+        kind, line = f"{kind} silent", CUT
+    width = 0.098 * letters(title) + 0.24  # layout engines measure the title as if it were not bold
     tooltip = f" tooltip={_quote(tooltip_of(box))}"
     return (
         f'{box.id} [id={box.id} class="{kind}" label={_quote(label)} width={width:.2f} '
@@ -114,6 +142,12 @@ def box_lines(box: Box, tape: Recording | None) -> list[str]:
         ops = count(len(box.ops), "op") if box.op is None else ""
         parameters = count(box.n_parameters, "parameter") if box.leaves else ""
         lines += [" · ".join(filter(None, (ops, parameters)))] if ops or parameters else []
+    if box.silent:
+        silent = ", ".join(how for how in box.silent if not how.endswith(")"))
+        cut = ", ".join(how for how in box.silent if how.endswith(")"))
+        lines += [f"{silent}: ∇ exactly 0"] * bool(silent) + [f"cut by {cut}"] * bool(cut)
+    if box.cut:
+        lines.append(f"cut by {box.cut}")
     if value is not None:
         moved = box.node is not None and box.node.op in MOVES
         text = bad_text(value) or ("" if moved or box.call is not None else values_text(value))
@@ -148,13 +182,21 @@ def _edge(edge: Edge) -> str:
         "": "",
         "zero": f' class=zero style=dashed color="{CUT}" penwidth=1.6',
         "unreached": ' class=unreached style=dotted color="#a9b4c0"',
+        "cut": f' class=cut style=dotted color="{CUT}" penwidth=1.6 fontname=Verdana fontsize=9 fontcolor="{CUT}"'
+        f" label={_quote([f' {edge.cut}'])}",
     }[edge.state]
-    told = {"": "", "zero": "the gradient going back here is exactly 0", "unreached": "no gradient comes back here"}
+    told = {
+        "": "",
+        "zero": "the gradient going back here is exactly 0",
+        "unreached": "no gradient comes back here",
+        "cut": f"{edge.cut} took the numbers out of the graph: no gradient comes back here",
+    }
     text = told[edge.state] or (f"gradient going back: norm {number(edge.norm)}" if edge.norm is not None else "")
     tooltip = f" tooltip={_quote([text])}" if text else ""
     return f"{edge.tail.id} -> {edge.head.id} [id={edge.id}{style}{tooltip}]"
 
 
 def _quote(lines: list[str]) -> str:
-    """A DOT string of several centered lines."""
-    return '"' + "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in lines) + '"'
+    """A DOT string of several centered lines. Graphviz reads entities such as &lt; in it, so & is one, too."""
+    signs = {"\\": "\\\\", '"': '\\"', "&": "&amp;"}
+    return '"' + "\\n".join("".join(signs.get(c, c) for c in plain(line)) for line in lines) + '"'

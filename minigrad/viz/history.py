@@ -17,6 +17,7 @@ class Call:
     scope: str  # in full: "blocks.0.attn"
     around: Call | None = None
     items: list[Node | Call] = field(default_factory=list)
+    times: int = 1  # of a loop that repeats.py found: how often it went round
 
     def nodes(self) -> Iterator[Node]:
         """All ops inside, also those in calls inside."""

@@ -131,6 +131,19 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
+# --- pages --------------------------------------------------------------------------------------------------------
+
+
+def fill(page: str, parts: dict[str, str]) -> str:
+    """A page with each {{name}} replaced, in one go: what is filled in may hold braces of its own."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
+
+
+def script_data(json_text: str) -> str:
+    """JSON that may stand inside <script>: nothing in it ends the script or begins a comment."""
+    return json_text.replace("</", "<\\/").replace("<!--", "\\u003c!--")
+
+
 # --- Graphviz's picture in our style ------------------------------------------------------------------------------
 
 # What Graphviz cannot do: bold titles above quieter lines, and colors for dark pages. Every rule names the picture's
@@ -140,6 +153,7 @@ STYLE = """
 .minigrad .node text { fill: #52606d }
 .minigrad .node text.title { fill: #1f2933; font-weight: bold }
 .minigrad .node text.grad { fill: #6d3fc0 }
+.minigrad .node text.cut { fill: #c92a1b; font-weight: bold }
 .minigrad .bad text, .minigrad .bad text.grad { fill: #b0008e }
 """
 DARK = """
@@ -154,12 +168,16 @@ DARK = """
 .minigrad .leaf path { fill: #16311d; stroke: #4fa866 }
 .minigrad .input path { fill: #142a45; stroke: #5897dc }
 .minigrad .loss path { fill: #431d18; stroke: #e0695a }
+.minigrad .silent path { stroke: #ff6a58 }
+.minigrad .node text.cut { fill: #ff8070 }
+.minigrad .graph > text { fill: #a9b5c1 }
 .minigrad .bad path { fill: #47103c; stroke: #ff7ae0 }
 .minigrad .bad text, .minigrad .bad text.grad { fill: #ff9dea }
 .minigrad .edge path { stroke: #76838f }
 .minigrad .edge polygon { fill: #76838f; stroke: #76838f }
-.minigrad .zero path { stroke: #ff6a58 }
-.minigrad .zero polygon { fill: #ff6a58; stroke: #ff6a58 }
+.minigrad .cut path, .minigrad .zero path { stroke: #ff6a58 }
+.minigrad .cut polygon, .minigrad .zero polygon { fill: #ff6a58; stroke: #ff6a58 }
+.minigrad .edge.cut text { fill: #ff8070 }
 .minigrad .unreached path { stroke: #56626d }
 .minigrad .unreached polygon { fill: #56626d; stroke: #56626d }
 """
@@ -172,7 +190,8 @@ def restyle(svg: str) -> str:
     svg = re.sub(r"<title>.*?</title>\n?", "", svg)  # box numbers: a browser would show them as tooltips
     svg = svg.replace("<svg ", '<svg class="minigrad" ', 1).replace('class="cluster frame"', 'class="frame"')
     svg = re.sub(r'(<g id="n\d+".*?)<text ', r'\1<text class="title" ', svg, flags=re.DOTALL)
-    svg = re.sub(r"<text ([^>]*>(?:no )?∇)", r'<text class="grad" \1', svg)
+    svg = re.sub(r"<text (?!class)([^>]*>(?:no )?∇)", r'<text class="grad" \1', svg)  # not a leaf's name
+    svg = re.sub(r"<text (?!class)([^>]*>(?:[^<]*: ∇ exactly 0|cut by [^<]*)</text>)", r'<text class="cut" \1', svg)
     svg = re.sub(r' xml:space="preserve"| font-family="[^"]*"', "", svg)
     style = f"<style>{STYLE}@media (prefers-color-scheme: dark) {{{DARK}}}\n</style>\n"
     return svg.replace(">", ">\n" + style, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
+from html import escape as escape_markup
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,13 @@ from minigrad.debug.recording import Array, Recording, norm
 from minigrad.engine import Leaf, Node, Tensor
 from minigrad.viz.boxes import Box, Edge, Sketch
 from minigrad.viz.op_page import argument_names
-from minigrad.viz.words import bad_text, count, mean_and_spread, number, op_title, shape_text
+from minigrad.viz.words import bad_text, count, mean_and_spread, number, op_title, plain, shape_text
 
 FULL = 36  # numbers: up to so many an array is shown in full
+
+
+def escape(text: str) -> str:
+    return escape_markup(plain(text))
 
 
 def panel(box: Box, s: Sketch, tape: Recording) -> dict[str, Any]:
@@ -107,6 +111,10 @@ def _leaf(box: Box, tape: Recording) -> tuple[str, str]:
     shown = _array(box.title, box.value(tape))
     if box.kind == "input":
         told = "<p>Data: it needs no gradient and gets none.</p>"
+        if box.cut:
+            told = (
+                f'<p class="cut">Computed, and taken out of the graph by {box.cut}: no gradient goes further back.</p>'
+            )
         return told + shown, told
     assert box.node is not None
     grad = tape.grads.get(box.node)

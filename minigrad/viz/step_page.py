@@ -18,22 +18,27 @@ from typing import Any
 from minigrad.debug.recording import Array, Recording
 from minigrad.engine import Node
 from minigrad.viz import heatmaps, layout
+from minigrad.viz.attention_lines import lines
 from minigrad.viz.boxes import Box, Sketch, sketch
 from minigrad.viz.drawing import dot
 from minigrad.viz.history import Call, history
+from minigrad.viz.notebook import Page
 from minigrad.viz.op_page import op_page
 from minigrad.viz.panel import panel
+from minigrad.viz.repeats import collapse
+from minigrad.viz.words import plain
 
 LONGEST_MAP = 128  # tokens: a longer attention map is left out
 MOST_HEADS = 8
 MOST_MAPS = 4  # beside one module
-FILES = ("page.html", "page.css", "page.js")
+PANEL = 470  # pixels: about what the panel has for a map
+FILES = ("page.html", "page.css", "page_lines.js", "page.js")
 
 
 def page(
     tape: Recording, path: Any, *, tokens: Sequence[str] | str | None = None, title: str = "One step, forward and back"
 ) -> Path:
-    """Write the step page of a recording, and return its path.
+    """Write the step page of a recording, and return its path; a notebook shows the page itself.
 
     Arguments:
         tape: what `with viz.record() as tape:` gave, best after backward.
@@ -55,14 +60,14 @@ def page(
     if root is None:
         raise ValueError("nothing to show: no op that needs a gradient ran inside `with viz.record() as tape:`")
     try:
-        return layout.write(path, page_html(tape, root, tokens, title))
+        return Page(layout.write(path, page_html(tape, root, tokens, title)))
     except layout.NoLayout as missing:
         s = sketch(history(root), lambda call: call.depth < 1, tape)
         return layout.Picture(dot(s, tape)).instead_of(path, missing)
 
 
 def page_html(tape: Recording, root: Node, tokens: Sequence[str] | str | None, title: str) -> str:
-    h = history(root)
+    h = collapse(history(root))
     unseen = next((node for node in h.innermost if node not in tape.calls), None)
     if unseen is not None:
         raise ValueError(
@@ -72,7 +77,8 @@ def page_html(tape: Recording, root: Node, tokens: Sequence[str] | str | None, t
     if tokens is not None and not any(len(tokens) in m.shape[-2:] for m in maps.values()):
         raise ValueError(f"{len(tokens)} tokens, but no attention map in this recording has as many queries or keys")
 
-    openable = [call for call in h.calls.calls() if call is h.calls or call.only_op is None]
+    calls = [call for call in h.calls.calls() if all(c.times == 1 for c in call.path)]  # a loop stays folded
+    openable = [call for call in calls if call is h.calls or call.only_op is None]
     sketches = [sketch(h, call.path.__contains__, tape) for call in openable]
     boxes: dict[Any, tuple[Box, Sketch]] = {}  # each box that any of the pictures shows, once
     for s in sketches:
@@ -87,22 +93,23 @@ def page_html(tape: Recording, root: Node, tokens: Sequence[str] | str | None, t
             for box, s in boxes.values()
         ],
         "maps": [_map(node, m, tokens) for node, m in maps.items()],
+        "lines": [lines(node, m, tape, *_labels(m, tokens)) for node, m in maps.items()],
         "ops": {name: op_page(name) for name in sorted({str(node.op) for node in h.innermost})},
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     files = {name: resources.files("minigrad.viz").joinpath(name).read_text(encoding="utf-8") for name in FILES}
     css = files["page.css"].replace("/* the pictures */", layout.STYLE + heatmaps.STYLE)
     css = css.replace("/* the pictures, dark */", layout.DARK + heatmaps.DARK)
-    html = files["page.html"].replace("{{title}}", escape(title)).replace("{{css}}", css)
-    html = html.replace("{{js}}", files["page.js"])
-    return html.replace("{{data}}", text.replace("</", "<\\/").replace("<!--", "\\u003c!--"))  # it is inside a <script>
+    js = files["page.js"].replace("// The lines of attention.\n", files["page_lines.js"])
+    parts = {"title": escape(plain(title)), "css": css, "js": js, "data": layout.script_data(text)}
+    return layout.fill(files["page.html"], parts)
 
 
 def _view(call: Call, s: Sketch, tape: Recording, openable: list[Call], place: dict[Any, int]) -> dict[str, Any]:
     """One picture: with `call` and those around it open."""
     steps = [box for box in s.boxes if box.kind not in ("leaf", "input")]
     return {
-        "name": call.scope,
+        "name": plain(call.scope),
         "parent": openable.index(call.around) if call.around else None,
         "svg": re.sub(r"<style>.*?</style>\n", "", layout.Picture(dot(s, tape)).svg(), flags=re.DOTALL),
         "steps": [box.id for box in steps],
@@ -127,8 +134,12 @@ def attention_map(node: Node, tape: Recording) -> Array | None:
     return first[None] if first.ndim == 2 else first[:MOST_HEADS]
 
 
+def _labels(w: Array, tokens: Sequence[str] | str | None) -> list[Sequence[str] | str | None]:
+    """The tokens as labels of queries and of keys, each where there are as many."""
+    return [tokens if tokens is not None and len(tokens) == n else None for n in w.shape[-2:]]
+
+
 def _map(node: Node, w: Array, tokens: Sequence[str] | str | None) -> str:
-    queries, keys = (tokens if tokens is not None and len(tokens) == n else None for n in w.shape[-2:])
-    picture = heatmaps.heatmap(w, queries, keys).svg
-    where = f" in {escape(node.scope)}" if node.scope else ""
+    picture = heatmaps.heatmap(w, *_labels(w, tokens), width=PANEL).svg
+    where = f" in {escape(plain(node.scope))}" if node.scope else ""
     return f"<h3>Weights{where}</h3>" + re.sub(r"<style>.*?</style>", "", picture, flags=re.DOTALL)

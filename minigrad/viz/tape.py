@@ -10,6 +10,7 @@ from minigrad.debug.diagnose import Explanation, explain
 from minigrad.debug.recording import Recording
 from minigrad.engine import Tensor
 from minigrad.tensors.modes import watch
+from minigrad.viz import notebook
 
 
 class Tape(Recording):
@@ -22,6 +23,12 @@ class Tape(Recording):
     def check(self, *, most: int = 32, raise_error: bool = True) -> TapeReport:
         """Whether every op's VJP is right, by finite differences at the recorded values: see `debug.check_vjps`."""
         return check(self, most=most, raise_error=raise_error)
+
+    def __repr__(self) -> str:
+        return notebook.told(self)
+
+    def _repr_html_(self) -> str:
+        return notebook.html_of(self)
 
 
 @contextlib.contextmanager

@@ -7,10 +7,12 @@ from minigrad.engine import Leaf, Node, Tensor
 from minigrad.viz.boxes import Box, Edge, Sketch, sketch_of
 from minigrad.viz.drawing import box_lines
 from minigrad.viz.history import Call
-from minigrad.viz.words import shape_text
+from minigrad.viz.words import letters, plain, shape_text, shortened
+
+WIDE = 32  # letters: a longer name is cut, and a longer cell pushes only its own row to the right
 
 
-def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
+def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None, fold_loops: bool = True) -> str:
     """What `t` was computed from: a line for each op or folded module, in the order they ran. Modules are indented.
 
         a          3       leaf
@@ -21,10 +23,11 @@ def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
     Arguments:
         depth: how many levels of modules are opened, as in `graph`.
         tape: a recording of this step. It adds values and gradients, and marks where the gradient is exactly 0.
+        fold_loops: a line for ops that ran again and again, "tanh, add × 60", as in `graph`.
 
     Raises ValueError for a Tensor without a graph, or a recording whose last backward pass started elsewhere.
     """
-    s = sketch_of(t, depth, tape)
+    s = sketch_of(t, depth, tape, fold_loops)
     names = _names(s)
     incoming: dict[Box, list[Edge]] = {box: [] for box in s.boxes}
     for edge in s.edges:
@@ -32,9 +35,13 @@ def tree(t: Tensor, depth: int = 1, *, tape: Recording | None = None) -> str:
     row_of = {box: _row(box, incoming[box], names, tape) for box in s.boxes}
     rows = [row_of[box] for box in s.boxes if box.kind in ("leaf", "input")]
     rows += _rows(s.calls, _by_item(s), row_of, "")
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    widths = [max((w for row in rows if (w := letters(row[i])) <= WIDE), default=0) for i in range(3)]
+    lines = ["  ".join([*map(_padded, row[:3], widths), row[3]]) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - letters(cell))
 
 
 def _names(s: Sketch) -> dict[Box, str]:
@@ -44,7 +51,7 @@ def _names(s: Sketch) -> dict[Box, str]:
     number = 0
     for box in s.boxes:
         if box.kind in ("leaf", "input"):
-            name = box.title
+            name = shortened(plain(box.title), WIDE)
             while name in taken:
                 name += "′"
             taken.add(name)
@@ -72,7 +79,7 @@ def _rows(call: Call, by_item: dict[Node | Call, Box], row_of: dict[Box, list[st
             row = row_of[by_item[item]]
             rows.append([indent + row[0], *row[1:]])
         elif isinstance(item, Call):
-            rows.append([f"{indent}{item.name}:", "", "", ""])
+            rows.append([f"{indent}{plain(item.name)}:", "", "", ""])
             rows += _rows(item, by_item, row_of, indent + "  ")
     return rows
 
@@ -84,5 +91,5 @@ def _row(box: Box, incoming: list[Edge], names: dict[Box, str], tape: Recording 
     if box.kind in ("leaf", "input"):
         return [names[box], shape, "" if box.title == box.kind else box.kind, "  ".join(lines)]
     cut = {"zero": " (∇ exactly 0)", "unreached": " (no ∇)", "": ""}
-    sources = ", ".join(names[edge.tail] + cut[edge.state] for edge in incoming)
-    return [f"{names[box]} {box.title}", shape, f"← {sources}" if sources else "", "  ".join(lines)]
+    sources = ", ".join(names[edge.tail] + (f" ({edge.cut})" if edge.cut else cut[edge.state]) for edge in incoming)
+    return [f"{names[box]} {plain(box.title)}", shape, f"← {sources}" if sources else "", "  ".join(lines)]

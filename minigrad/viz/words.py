@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import numpy as np
 
 from minigrad.debug.recording import Array
 from minigrad.engine import Constant, Node
+
+
+def plain(text: str) -> str:
+    """Text that SVG, HTML and DOT can hold: control characters as ␀, ␊, ␛ ..., lone surrogates as �.
+
+    Every name, title and token passes through here once on its way into a picture; `escape` then does the markup.
+    """
+    return "".join(
+        chr(0x2400 + ord(c)) if ord(c) < 32
+        else "␡" if c == "\x7f"
+        else "�" if "\x80" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" or c in "\ufffe\uffff\u2028\u2029"
+        else c
+        for c in text
+    )  # fmt: skip
+
+
+def letters(text: str) -> int:
+    """How many letters wide a text is: a full-width one takes two, one that combines with the letter before none."""
+    return sum(
+        0 if unicodedata.combining(c) or c in "\u200d\ufe0f" else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many letters, where the last is then "…"."""
+    return text if letters(text) <= most else text[: most - 1] + "…"
+
+
+def token_text(token: str) -> str:
+    """A token as a label of at most 16 letters; a space is ␣, a newline ↵."""
+    return shortened(plain({" ": "␣", "\n": "↵", "\t": "⇥"}.get(token, token)), 16)
 
 
 def op_title(node: Node) -> str:

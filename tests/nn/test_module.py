@@ -7,7 +7,7 @@ import pytest
 from tiny import TINY, tensor
 
 from minigrad import Observer, Tensor, cross_entropy, optim, relu, watch
-from minigrad.nn import GPT, MLP, LayerNorm, Linear, Module, Parameter, Sequential
+from minigrad.nn import GPT, MLP, Block, LayerNorm, Linear, Module, Parameter, Sequential
 from minigrad.optim import SGD
 from minigrad.tensors.modes import current_scope
 
@@ -322,6 +322,20 @@ def test_repr_shows_shapes_and_counts(rng):
         "  up: Linear    weight (3, 5), bias (5,)  20\n"
         "  down: Linear  weight (5, 3), bias (3,)  18"
     )
+
+
+@pytest.mark.parametrize("d_model", [8, 4096])
+def test_repr_fits_80_columns(rng, d_model):
+    class Outer(Module):
+        def __init__(self):
+            name = "a_name_that_takes_nearly_all_of_the_room_that_there_is_in_a_line_of_the_terminal"
+            setattr(self, name, Linear(3, 5, rng=rng))
+            self.block = Block(16, 2, normalize="sigmoid_normalize", rng=rng)
+            self.table = Parameter(np.zeros((d_model, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)))
+
+    lines = repr(Outer()).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("Outer  ") and "weight (16, 64)" in repr(Outer())
 
 
 def test_repr_of_a_gpt_adds_up(rng):

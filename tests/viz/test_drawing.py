@@ -2,6 +2,7 @@
 
 import re
 import time
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn, viz
 from minigrad.tensors.modes import in_scope
+from minigrad.viz.words import plain
 
 NEURON = r"""
 digraph {
@@ -170,9 +172,43 @@ def test_a_graph_of_700_ops_is_drawn_in_a_second():
     for _ in range(350):
         x = mg.tanh(x) + x
     start = time.perf_counter()
-    source = viz.graph(x.sum()).source
+    source = viz.graph(x.sum(), fold_loops=False).source
     assert time.perf_counter() - start < 1
     assert len(labels(source)) == 702
+
+
+def test_a_picture_of_many_boxes_tells_how_to_get_fewer():
+    def hint(n, **how):
+        x = leaf()
+        for _ in range(n // 2):
+            x = mg.tanh(x) + 1
+        return re.findall(r"label=(\"[^\"]*boxes.*?\") labelloc", viz.graph(x, **how).source)
+
+    assert hint(60, fold_loops=False) == hint(1000) == []
+    assert hint(100, fold_loops=False) == ['"101 boxes: fold_loops=True draws a loop as one box."']
+    _, loss = gpt(n_layers=6)
+    assert "boxes: depth=2 folds more of them." in viz.graph(loss(), depth=3).source
+
+
+@pytest.mark.parametrize("name", ["a&lt;b", "∇w", "no ∇", "a\nb", "\x00\x1b[0m\x7f", "\ud800", '"\\', "x: ∇ exactly 0"])
+def test_a_leaf_may_have_any_name(name):
+    w = leaf(name=name)
+    with viz.record() as tape:
+        loss = mg.exp(w).sum()
+        loss.backward()
+    try:
+        svg = viz.graph(loss, tape=tape).svg()
+    except viz.layout.NoLayout as missing:
+        pytest.skip(str(missing))
+    titles = [e.text for e in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text") if e.get("class") == "title"]
+    assert titles == [plain(name), "exp", "sum"]
+
+
+def test_full_width_letters_get_their_room():
+    def width(name):
+        return float(re.search(r'label="[^"]*" width=([\d.]+)', viz.graph(leaf(name=name).sum()).source)[1])
+
+    assert width("寿司寿司") == width("sushisus") > width("sush")
 
 
 def test_bad_input_gets_one_clear_sentence():

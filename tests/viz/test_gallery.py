@@ -16,6 +16,7 @@ AGAIN = "run: python examples/draw_graph.py --out examples/gallery"
 
 sys.path.insert(0, str(EXAMPLES))
 import draw_graph  # noqa: E402
+import screenshots  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,17 @@ def test_each_svg_shows_what_its_dot_file_says(pictures):
         assert sorted(drawn) == sorted(said), f"{name}.svg is not {name}.dot; {AGAIN}"
 
 
+def test_soft_and_hard_attention_differ_in_one_thing_only():
+    """Up to the normalizer, both heads have the same boxes with the same numbers; only the gradients differ."""
+    dot = (GALLERY / "soft_and_hard.dot").read_text(encoding="utf-8")
+    heads = {}
+    for name in ("softmax", "hardmax"):
+        (frame,) = re.findall(rf"label=\"{name}\" labeljust.*?\n(.*?)\n  }}", dot, re.DOTALL)
+        labels = [label.split("\\n∇")[0] for label in re.findall(r' label="([^"]*)" width', frame)]
+        heads[name] = labels[: next(i for i, label in enumerate(labels) if label.startswith(name))]
+    assert heads["softmax"] == heads["hardmax"] and len(heads["softmax"]) >= 6
+
+
 def test_the_step_page_shows_formulas_and_code_as_they_are_now():
     text = (GALLERY / "walk.html").read_text(encoding="utf-8")
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.DOTALL)[1])
@@ -54,6 +66,11 @@ def test_the_gallery_is_small_and_names_no_machine(pictures):
         )
         if path.suffix != ".png":
             assert str(EXAMPLES.parent) not in path.read_text(encoding="utf-8")
+
+
+def test_each_page_has_its_picture_light_and_dark():
+    made = {f"{name}{kind}.png" for name in screenshots.SHOTS for kind in ("", "_dark")}
+    assert made <= {path.name for path in GALLERY.iterdir()}, "run: python examples/screenshots.py examples/gallery"
 
 
 def test_the_example_writes_all_files(tmp_path, capsys):

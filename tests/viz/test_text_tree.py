@@ -41,3 +41,17 @@ def test_two_leaves_of_one_name_are_told_apart():
 def test_a_tensor_without_a_graph_is_an_error():
     with pytest.raises(ValueError, match="no graph"):
         viz.tree(mg.Tensor([1.0]))
+
+
+def test_one_long_name_pads_no_other_row_and_a_newline_breaks_none():
+    long, two = (mg.Tensor([1.0], requires_grad=True, name=name) for name in ("w" * 300, "a\nb"))
+    lines = viz.tree((long * two).sum()).splitlines()
+    assert len(lines) == 4 and max(map(len, lines)) < 90
+    assert lines[0].split()[0] == "w" * 31 + "…" and lines[1].startswith("a␊b")
+
+
+def test_a_loop_is_one_row():
+    x = mg.Tensor([1.0], requires_grad=True, name="x")
+    for _ in range(60):
+        x = mg.tanh(x) + 1
+    assert "1 tanh, add × 60" in viz.tree(x) and len(viz.tree(x, fold_loops=False).splitlines()) == 121
