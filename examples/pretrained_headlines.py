@@ -114,5 +114,5 @@ def tune(
         optimizer.zero_grad()
         loss.backward()
         optim.clip_grad_norm(classifier.parameters(), 1.0)
-        optimizer.lr = optim.cosine_schedule(step, lr=LR, warmup=max(1, steps // 10), steps=steps)
+        optimizer.lr = optim.cosine_schedule(step, lr=LR, warmup=steps // 10, steps=steps)
         optimizer.step()
