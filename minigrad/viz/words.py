@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import unicodedata
 from typing import Any
 
 import numpy as np
 
 from minigrad.debug.recording import Array
-from minigrad.engine import Constant, Node
+from minigrad.engine import OPS, Constant, Node
 
 
 def plain(text: str) -> str:
@@ -53,10 +54,18 @@ def op_title(node: Node) -> str:
     else:
         words += [number(i) for i in numbers]
     for key, value in node.static.items():
-        text = _static(node, key, value)
+        text = "" if _goes_without_saying(node, key, value) else _static(node, key, value)
         if text:
             words.append(text)
     return " ".join(words)
+
+
+def _goes_without_saying(node: Node, key: str, value: Any) -> bool:
+    """Whether it is a word that the op takes by itself, such as gelu's approximate="tanh"."""
+    op = OPS.get(node.op or "")
+    if op is None or not isinstance(value, str):
+        return False
+    return bool(inspect.signature(op).parameters[key].default == value)
 
 
 def _static(node: Node, key: str, value: Any) -> str:

@@ -188,7 +188,7 @@ def test_a_step_between_forward_and_backward_is_caught(rng):
     old = model(x).sum()
     optimizer.step()
     with pytest.raises(
-        RuntimeError, match=r"in layers\.0: used layers\.0\.weight of shape \(2, 2\), which was changed"
+        RuntimeError, match=r"in layers\.0: linear used layers\.0\.weight of shape \(2, 2\), which was changed"
     ):
         old.backward()
 
