@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.debug.recording import Array
-from minigrad.engine import OPS, Constant, Node
+from minigrad.engine import Constant, Node
+from minigrad.tensors.operators import OPS
 
 
 def plain(text: str) -> str:

@@ -214,9 +214,11 @@ def damaged(name, code, position, damage):
     ],
 )
 def test_damage_to_a_vjp_is_noticed(name, code, position, damage):
-    """A kernel is held to its page by tests/fast, so a third of the cases and the two smallest damages are enough."""
+    """A kernel is held to its page by tests/fast, so a third of the cases and the two smallest damages are enough. Of a
+    page with many cases, every second is damaged.
+    """
     cases = [c for c in CASES[name] if not c.differs and position < len(c.arrays) and is_float(c.arrays[position])]
-    cases = cases[:: 1 if code == "page" else 3]
+    cases = cases[:: 3 if code != "page" else 2 if len(cases) > 12 else 1]
     if not cases:
         pytest.skip(f"{name} is an estimator: its gradient differs already, as declared")
     op = damaged(name, code, position, damage)
