@@ -16,8 +16,8 @@ compute more than others: "losses" says how many answers a step judges for each 
 sum only as many as softmax. After training every row is also read with argmax: the choice was never the problem,
 learning through it is.
 
-The recorded run, --full --seeds 5 with every row, takes about 10 minutes on two cores; --full alone has 20 seeds. Without
-it 5 seeds of the rows that matter most take less than 5 minutes, --quick less than 20 seconds.
+The recorded run, --full --seeds 5 with every row, takes about 10 minutes on two cores; --full alone has 20 seeds.
+Without it 5 seeds of the rows that matter most take less than 5 minutes, --quick less than 20 seconds.
 """
 
 from __future__ import annotations
