@@ -110,7 +110,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     axes[-1, 0].set_xticks(range(n), words, rotation=90, fontsize=6)
     axes[0, -1].yaxis.tick_right()
     axes[0, -1].set_yticks(range(n), words, fontsize=6)
-    figure.suptitle("All heads on one sentence: most look at [CLS] or [SEP], not at what the sentence is about")
+    figure.suptitle("All heads on one sentence: most look at [CLS], the first column")
     story.save_picture(figure, path)
     plt.close(figure)
 
