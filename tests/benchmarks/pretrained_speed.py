@@ -64,7 +64,7 @@ def theirs(folder: str) -> tuple[Callable[[np.ndarray], Any], Callable[[np.ndarr
 
 
 def measure(library: str, folder: str) -> dict[str, Any]:
-    """Milliseconds (the best of several), a sample of the results, and the memory above that of the imports."""
+    """Milliseconds (the best of several), a sample of the results, and the memory that it took, imports included."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     forward, backward = (ours if library == "minigrad" else theirs)(folder)
     found: dict[str, Any] = {}
@@ -102,7 +102,7 @@ def main() -> None:
         ms = [statistics.median(run["ms"] for run in one) for one in (a, b)]
         print(f"{name:32} {ms[0]:7.1f} ms, PyTorch {ms[1]:7.1f} ms: ratio {ratio:.2f}; apart by {apart:.1e}")
     memory = [statistics.median(run["MB"] for run in runs[library]) for library in runs]
-    print(f"{'memory above imports':32} {memory[0]:7.0f} MB, PyTorch {memory[1]:7.0f} MB")
+    print(f"{'memory, imports included':32} {memory[0]:7.0f} MB, PyTorch {memory[1]:7.0f} MB")
 
 
 if __name__ == "__main__":
