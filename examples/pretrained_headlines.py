@@ -13,7 +13,7 @@ import minigrad as mg
 from minigrad import nn, optim, pretrained
 
 ROWS = ["words alone (tf-idf)", "frozen, a linear layer learns", "all weights learn"]
-BATCH, LR = 16, 5e-5  # the largest of the rates that Devlin et al. 2019 recommend; it was not tuned
+BATCH, LR = 16, 1e-4  # chosen out of 5e-5, 1e-4, 2e-4 and 4e-4 on seeds 100 and 101, which no table reports
 
 
 @dataclass(frozen=True)
