@@ -85,7 +85,7 @@ def in_words(results: dict[str, Any]) -> list[str]:
     layer, head = verb["head"]
     words.append(
         f"Most weight goes to [CLS], from layer 0 to {len(shares) - 1}: {', '.join(f'{s:.0f}' for s in shares)} %. "
-        f"Of all heads {layer}.{head} gave the most weight from object to verb in four sentences; "
+        f"Of all heads, head {head} of layer {layer} gave the most weight from object to verb in four sentences; "
         f"in four others it gave {verb['verb']:.2f}, and {verb['other word']:.2f} to another word in the verb's place."
     )
     if "rows" in results:

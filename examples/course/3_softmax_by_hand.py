@@ -98,8 +98,8 @@ plt.show()
 #             = yⱼ (gⱼ − Σᵢ gᵢ yᵢ)
 #
 # Read it aloud. Σᵢ gᵢ yᵢ is an average: of all that comes back, each with its weight. A score
-# hears how much its own weight differs from that average, and it hears it only as loudly as its
-# weight yⱼ is large.
+# hears how much what came back to its own weight, gⱼ, differs from that average, and it hears it
+# only as loudly as its weight yⱼ is large.
 
 
 # %%

@@ -84,8 +84,8 @@ WRONG: dict[str, tuple[Wrong, ...]] = {
     "cross_entropy": (
         Wrong("grad_y * weight, 0)", "weight, 0)", "grad_y forgotten"),
         Wrong("grad_y * weight, 0)", "grad_y, 0)", "a sum over the rows, not a mean"),
-        Wrong("(np.exp(log_softmax_x) - q)", "np.exp(log_softmax_x)", "the right class forgotten"),
-        Wrong("(np.exp(log_softmax_x) - q)", "(q - np.exp(log_softmax_x))", "the difference turned round"),
+        Wrong("* np.exp(log_softmax_x) - q)", "* np.exp(log_softmax_x))", "the right class forgotten"),
+        Wrong("g * (q.sum", "-g * (q.sum", "the difference turned round"),
     ),
     "layer_norm": (
         Wrong(_NORMED, "r * g", "mean and variance as constants"),

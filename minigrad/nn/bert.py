@@ -109,7 +109,15 @@ class BERT(Module):
 
     def _embed(self, ids: ArrayLike, types: ArrayLike | None = None) -> Tensor:
         """What enters the first block, (B, T, d_model)."""
+        if isinstance(ids, tuple):
+            raise TypeError(
+                f"{in_module()}BERT takes ids alone: ids, key_mask = tokenizer(...); bert(ids, key_mask=key_mask)"
+            )
         ids = np.asarray(ids)
+        if ids.dtype.kind not in "iu":
+            raise TypeError(
+                f"{in_module()}BERT takes ids, integers (B, T), not {ids.dtype}: a tokenizer makes them of text"
+            )
         n = ids.shape[-1] if ids.shape else 0
         if not 0 < n <= self.config.block_size:
             raise ValueError(f"{in_module()}BERT takes 1 to {self.config.block_size} ids in a sequence, not {n}")

@@ -155,7 +155,7 @@ class GPT(Module):
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        stop: int | Collection[int] = (),
+        stop: int | Collection[int] | None = None,
         cache: bool = True,
         rng: np.random.Generator | None = None,
     ) -> NDArray[np.int64]:

@@ -33,6 +33,8 @@ class Draw:
             raise ValueError(f"generate needs a top_k of at least 1, an integer (or None for all), not {top_k}")
         if top_p is not None and not (isinstance(top_p, (int, float, np.number)) and 0 < top_p <= 1):
             raise ValueError(f"generate needs a top_p above 0 and up to 1 (or None for all), not {top_p!r}")
+        if rng is not None and not isinstance(rng, np.random.Generator):
+            raise TypeError(f"generate needs a generator, such as rng=np.random.default_rng({rng!r}), not {rng!r}")
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
         self.rng = rng or np.random.default_rng()
 
@@ -71,7 +73,7 @@ class Draw:
 
 @no_grad()
 def generate(
-    model: GPT, prompt: ArrayLike, n: int, draw: Draw, stop: int | Collection[int], cache: bool
+    model: GPT, prompt: ArrayLike, n: int, draw: Draw, stop: int | Collection[int] | None, cache: bool
 ) -> NDArray[np.int64]:
     """What `GPT.generate` promises."""
     if not (isinstance(n, (int, np.integer)) and n >= 0):
@@ -81,7 +83,9 @@ def generate(
         raise ValueError("generate needs a prompt of at least one id")
     if ids.dtype.kind not in "iu" or ids.ndim == 0:
         raise TypeError(f"generate needs a prompt of ids, integers (T,) or (B, T), not {ids.dtype} {ids.shape}")
-    stop_ids = [stop] if isinstance(stop, (int, np.integer)) else list(stop)
+    stop_ids = [] if stop is None else list(stop) if isinstance(stop, (Collection, np.ndarray)) else [stop]
+    if not all(isinstance(i, (int, np.integer)) and 0 <= i < model.config.vocab_size for i in stop_ids):
+        raise ValueError(f"generate stops at ids, integers below {model.config.vocab_size}, not {stop!r}")
     longest, caches, ended = model.config.block_size, None, np.zeros(ids.shape[:-1], bool)
     with evaluating(model):
         for _ in range(n):

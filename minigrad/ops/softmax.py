@@ -134,13 +134,13 @@ def cross_entropy_of(
     p are the probabilities given, or one-hot: 1 for the right class and 0 for the others. The loss is the mean over the
     n positions that count, or the sum, or lossₜ itself (reduction="none").
 
-    Backward.  ln softmax(x)ᵢ = xᵢ − ln Σⱼ exp(xⱼ) (see `log_softmax`), and Σᵢ qₜᵢ = 1. So
-        lossₜ = ln Σⱼ exp(xₜⱼ) − Σᵢ qₜᵢ xₜᵢ
+    Backward.  ln softmax(x)ᵢ = xᵢ − ln Σⱼ exp(xⱼ) (see `log_softmax`). So, with sₜ = Σᵢ qₜᵢ,
+        lossₜ = sₜ ln Σⱼ exp(xₜⱼ) − Σᵢ qₜᵢ xₜᵢ
     The derivative of the logarithm is exp(xₜᵢ) / Σⱼ exp(xₜⱼ) = softmax(xₜ)ᵢ, that of the second sum is qₜᵢ:
-        ∂lossₜ/∂xₜᵢ = softmax(xₜ)ᵢ − qₜᵢ
-    This is what was predicted minus what was right: softmax minus one-hot. With gₜ the gradient of lossₜ (grad_y / n
-    for the mean, 0 where t does not count)
-        grad_xₜᵢ = gₜ (softmax(xₜ)ᵢ − qₜᵢ)
+        ∂lossₜ/∂xₜᵢ = sₜ softmax(xₜ)ᵢ − qₜᵢ
+    As sₜ = 1, up to the rounding of given probabilities, this is what was predicted minus what was right: softmax minus
+    one-hot. With gₜ the gradient of lossₜ (grad_y / n for the mean, 0 where t does not count)
+        grad_xₜᵢ = gₜ (sₜ softmax(xₜ)ᵢ − qₜᵢ)
         grad_pₜᵢ = −gₜ (1 − ε) ln softmax(xₜ)ᵢ
     """
     check_cross_entropy(logits, classes, probabilities, reduction, ignore_index, label_smoothing)
@@ -160,7 +160,7 @@ def cross_entropy_of(
 
     def vjp_logits(grad_y):
         g = np.where(counts, grad_y * weight, 0)[..., None]
-        return g * (np.exp(log_softmax_x) - q)
+        return g * (q.sum(-1, keepdims=True) * np.exp(log_softmax_x) - q)
 
     def vjp_probabilities(grad_y):
         g = np.broadcast_to(grad_y * weight, counts.shape)[..., None]
@@ -213,7 +213,7 @@ def boolean(mask, true="attention is allowed"):
     if mask.dtype != bool:
         raise TypeError(
             f"a mask is boolean, True where {true}, not {mask.dtype}: "
-            f"use mask.astype(bool) for a mask of 0 and 1, mask == 0 for a mask of 0 and −inf"
+            f"use mask.astype(bool) for a mask of 0 and 1, mask == 0 for a mask of 0 and -inf"
         )
     return mask
 
@@ -238,6 +238,7 @@ def check_cross_entropy(logits, classes, probabilities, reduction, ignore_index,
         raise ValueError(
             f"needs logits (..., n_classes) and targets (...): "
             f"for these logits targets of shape {logits.shape[:-1]}, not {classes.shape}"
+            + ("; if yours are one-hot, make them floats, with .astype(float)" if classes.shape == logits.shape else "")
         )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing is a part of 1, not {label_smoothing}")
@@ -252,11 +253,14 @@ def _check_probabilities(logits, probabilities, ignore_index):
         )
     if ignore_index is not None:
         raise ValueError("ignore_index is a class, and these targets are probabilities: leave their rows out instead")
+    if not (probabilities >= 0).all():
+        bad = probabilities[~(probabilities >= 0)][0]
+        raise ValueError(f"floats as targets are probabilities, and {bad:.4g} is none")
     total = probabilities.sum(-1)
-    wrong = ~(np.abs(total - 1) < 1e-3) | (probabilities < -1e-3).any(-1)
+    wrong = ~(np.abs(total - 1) < 1e-3)
     if wrong.any():
         raise ValueError(
-            f"floats as targets are probabilities: none is negative and each row sums to 1, not {total[wrong][0]:.4g}, "
+            f"floats as targets are probabilities: each row sums to 1, not {total[wrong][0]:.4g}, "
             f"as in targets / targets.sum(-1, keepdims=True)"
         )
 

@@ -65,7 +65,10 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of these ids, without the tokens that only mark its ends."""
-        text: str = self._tokenizer.decode([int(i) for i in ids])
+        numbers = np.asarray(list(ids))
+        if numbers.size and (numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() >= len(self)):
+            raise ValueError(f"decode takes ids, integers from 0 to {len(self) - 1}, not {numbers.tolist()}")
+        text: str = self._tokenizer.decode(numbers.tolist())
         return text
 
     def save(self, folder: str | Path) -> None:

@@ -6,8 +6,8 @@ EQUIVALENT: dict[str, list[str]] = {
         "ops.attention.attention.vjp_qkv: np.where(attending, to_heads(grad_y, n_heads), 0) -> "
         "to_heads(grad_y, n_heads)",
         "ops.tiled_attention.tiled_attention.vjp_qkv: np.where(attending, grad_y, 0) -> grad_y",
-        "fast.attention.blocked.vjp_qkv: np.where(attending, grad_y, 0) -> grad_y",
-        "fast.attention.tiled.vjp_qkv: np.where(attending, g, 0) -> g",
+        "fast.attention.attention_in_blocks.vjp_qkv: np.where(attending, grad_y, 0) -> grad_y",
+        "fast.attention.tiled_attention_in_place.vjp_qkv: np.where(attending, g, 0) -> g",
         "ops.normalizers.sum_normalize.vjp_x: np.where(allowed, grad_y, 0) -> grad_y",
         "ops.normalizers.sparsemax.vjp_x: np.where(support == 0, 0, grad_y) -> grad_y",
         "ops.normalizers.entmax15.vjp_x: np.where(u > 0, grad_y, 0) -> grad_y",

@@ -20,6 +20,7 @@ from light_strategies import Draw, array_shapes, shapes_and_indices, strategies
 
 import minigrad as mg
 from minigrad.engine import OPS
+from minigrad.tensors.operators import COMPOSED
 
 MAY_BE_RAW = 0.3  # the share of arguments beside a Tensor that are raw arrays
 NEVER_RAW = {"gru", "layer_norm"}  # PyTorch's own modules: their arguments are parameters
@@ -30,11 +31,15 @@ torch_calls.st, torch_calls.hnp = strategies, shapes_and_indices
 torch_calls.seeds = Draw(lambda rng: int(rng.integers(2**32)))
 torch_calls.shapes, torch_calls.nonscalar = array_shapes(min_dims=0, max_dims=4), array_shapes(min_dims=1, max_dims=4)
 
+from more_torch_calls import MORE_CALLS  # noqa: E402  (it takes these from torch_calls)
+
+CALLS = torch_calls.CALLS | MORE_CALLS
+
 
 def against_pytorch(times: int) -> dict[str, Any]:
     """`times` calls in all, shared out evenly among the ops."""
     names = [name for name, op in OPS.items() if op.__wrapped__.__module__.startswith("minigrad.")]  # type: ignore[attr-defined]
-    compared = [name for name in names if name in torch_calls.CALLS]
+    compared = list(CALLS)  # the op's name, and after a comma which of its forms
     off, conventions, empty, kinds = [], Counter[str](), 0, Counter[str]()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # the mean of nothing is nan in both
@@ -54,7 +59,9 @@ def against_pytorch(times: int) -> dict[str, Any]:
         "off": len(off),
         "which": off[:10],
         "ops": len(compared),
-        "not compared, PyTorch has none or draws otherwise": sorted(set(names) - set(compared)),
+        "not compared, PyTorch has none or draws otherwise": sorted(
+            set(names) - {name.partition(",")[0] for name in compared}
+        ),
         "dtypes": dict(kinds),
         "with an empty argument": empty,
         "where they differ on purpose": dict(conventions),
@@ -63,11 +70,12 @@ def against_pytorch(times: int) -> dict[str, Any]:
 
 def draw_calls(name: str, n: int, seed: int) -> Iterator[tuple[Any, np.random.Generator]]:
     """The calls of one op, each with the generator that goes on to draw dtypes."""
-    drawn = 0
+    drawn, ours = 0, name.partition(",")[0]
+    op = COMPOSED.get(ours) or OPS[ours]
     for attempt in range(100 * n):
         rng = np.random.default_rng([seed, attempt])
         try:
-            call = torch_calls.CALLS[name](lambda strategy, rng=rng: strategy.sample(rng), OPS[name])
+            call = CALLS[name](lambda strategy, rng=rng: strategy.sample(rng), op)
         except (ValueError, IndexError, ZeroDivisionError, RuntimeError, hypothesis.errors.UnsatisfiedAssumption):
             continue  # cannot be drawn with a size of 0
         yield call, rng

@@ -85,7 +85,11 @@ def test_generation_stops_after_a_stop_id():
     stop = int(free[6])
     first = 2 + free[2:].tolist().index(stop)
     np.testing.assert_array_equal(gpt.generate([1, 2], 20, stop=stop, rng=np.random.default_rng(5)), free[: first + 1])
-    np.testing.assert_array_equal(gpt.generate([1, stop], 3, stop={99}, rng=np.random.default_rng(6))[:2], [1, stop])
+    for bad in (99, -1, "a", [[1, 2]], 3.0):
+        with pytest.raises(ValueError, match="generate stops at ids, integers below 11"):
+            gpt.generate([1, 2], 3, stop=bad)
+    with pytest.raises(TypeError, match=r"rng=np\.random\.default_rng\(1\), not 1"):
+        gpt.generate([1, 2], 3, rng=1)
 
 
 def test_a_sequence_that_ended_is_filled_up_until_the_others_end():

@@ -412,7 +412,7 @@ def test_a_mask_of_the_wrong_shape_is_refused(name):
 def test_a_mask_that_is_not_boolean_is_refused(name):
     for mask in (np.ones(3), np.array([0, 1, 1]), np.array([0.0, -np.inf, 0.0]), Tensor(np.ones(3))):
         with pytest.raises(
-            TypeError, match=rf"^{name} of shape \(2, 3\): a mask is boolean, True .*mask == 0 for a mask of 0 and −inf"
+            TypeError, match=rf"^{name} of shape \(2, 3\): a mask is boolean, True .*mask == 0 for a mask of 0 and -inf"
         ):
             SCORE_MAPS[name](x(2, 3), mask=mask)
 

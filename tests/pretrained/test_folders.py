@@ -231,6 +231,14 @@ def test_ids_and_positions_beyond_the_model():
         model(np.zeros(13, int))
     with pytest.raises(IndexError, match="token_embedding"):
         model(np.array([10**6]))
+    tokenizer = pretrained.Tokenizer(HERE / "bert")
+    with pytest.raises(TypeError, match=r"BERT takes ids alone: ids, key_mask = tokenizer"):
+        model(tokenizer("the king"))
+    with pytest.raises(TypeError, match=r"integers .*, not bool"):
+        model(np.ones(3, bool))
+    for bad in ([1, 99999], [-1], [1.5]):
+        with pytest.raises(ValueError, match=r"decode takes ids, integers from 0 to \d+"):
+            tokenizer.decode(bad)
 
 
 # --- tokenizers ----------------------------------------------------------------
