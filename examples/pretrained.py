@@ -79,19 +79,23 @@ def report(results: dict[str, Any]) -> None:
 
 def in_words(results: dict[str, Any]) -> list[str]:
     found, looks = results["neighbours"], results["heads"]
-    verb, shares = looks["object to verb"], looks["to [CLS], by layer"]
     (first, cosine), *_ = found["nearest"]["grandmother"]
-    words = [f"Nearest to grandmother: {first} ({cosine:.2f}); two random words: {found['chance'][0]:.2f}."]
+    verb, shares = looks["object to verb"], looks["to [CLS], by layer"]
     layer, head = verb["head"]
-    words.append(
-        f"Most weight goes to [CLS], from layer 0 to {len(shares) - 1}: {', '.join(f'{s:.0f}' for s in shares)} %. "
-        f"Of all heads, head {head} of layer {layer} gave the most weight from object to verb in four sentences; "
-        f"in four others it gave {verb['verb']:.2f}, and {verb['other word']:.2f} to another word in the verb's place."
-    )
+    details = [
+        f"In the input table {first} is nearest to grandmother ({cosine:.2f};",
+        f"two random words: {found['chance'][0]:.2f}).",
+        f"Most weight goes to [CLS], from layer 0 to {len(shares) - 1}: {', '.join(f'{s:.0f}' for s in shares)} %.",
+        f"Of all heads, head {head} of layer {layer} gave the most weight from object to verb in four sentences;",
+        f"in four others it gave {verb['verb']:.2f}, and {verb['other word']:.2f} to another word in the verb's place.",
+    ]
+    headline = "Words, heads and sentences of a real BERT."
     if "rows" in results:
         accuracy = {name: story.median(runs, "accuracy") for name, runs in results["rows"].items()}
-        words.append("Right classes: " + ", ".join(f"{name} {a:.0f} %" for name, a in accuracy.items()) + ".")
-    return words
+        words, frozen, learned = accuracy.values()
+        headline = f"Headlines: {words:.0f} % by words alone, {frozen:.0f} % frozen, {learned:.0f} % with all weights."
+        details.append(f"({results['size'][0]} headlines to learn from, {results['size'][1]} others in five classes.)")
+    return [headline, " ".join(details)]
 
 
 def draw(results: dict[str, Any], path: Path) -> None:

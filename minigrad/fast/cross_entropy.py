@@ -28,7 +28,9 @@ def cross_entropy_in_place(
     weights = np.exp(shifted)
     total = weights.sum(-1, keepdims=True)
     weights /= total
-    loss = np.log(total[:, 0]) - (1 - label_smoothing) * shifted[rows, t]
+    loss = np.log(total[:, 0])
+    if label_smoothing < 1:
+        loss -= (1 - label_smoothing) * shifted[rows, t]
     if label_smoothing:
         loss -= label_smoothing * shifted.mean(-1)
     y, weight = reduced(with_zeros(loss, counting, counts.shape), reduction, t.size)

@@ -83,6 +83,7 @@ def generate(
         raise ValueError("generate needs a prompt of at least one id")
     if ids.dtype.kind not in "iu" or ids.ndim == 0:
         raise TypeError(f"generate needs a prompt of ids, integers (T,) or (B, T), not {ids.dtype} {ids.shape}")
+    ids = ids.astype(np.int64)
     stop_ids = [] if stop is None else list(stop) if isinstance(stop, (Collection, np.ndarray)) else [stop]
     if not all(isinstance(i, (int, np.integer)) and 0 <= i < model.config.vocab_size for i in stop_ids):
         raise ValueError(f"generate stops at ids, integers below {model.config.vocab_size}, not {stop!r}")
@@ -90,7 +91,9 @@ def generate(
     with evaluating(model):
         for _ in range(n):
             new = ids[..., -longest:]
-            if cache and ids.shape[-1] <= longest:  # beyond that every position shifts, and nothing kept is of use
+            if (
+                cache and model.blocks and ids.shape[-1] <= longest
+            ):  # beyond that every position shifts, and nothing kept is of use
                 if caches is None:
                     caches = model.new_caches()
                 else:

@@ -162,7 +162,9 @@ class MultiHeadAttention(Module):
         q, k = self.query(x), self.key(context)  # (B, Tq or Tk, d_model)
         if self.qk_norm:
             q, k = (
-                norm(a.reshape((*a.shape[:-1], self.n_heads, -1))).reshape(a.shape)  # (B, Tq or Tk, n_heads, d_head)
+                norm(a.reshape((*a.shape[:-1], self.n_heads, a.shape[-1] // self.n_heads))).reshape(
+                    a.shape
+                )  # (B, Tq or Tk, n_heads, d_head)
                 for norm, a in ((self.norm_q, q), (self.norm_k, k))
             )
         return q, k
@@ -248,23 +250,33 @@ class Block(Module):
 
 
 class Cache:
-    """The keys and values of one attention layer so far: what `generate` would otherwise compute again for every id.
+    """The keys and values of one attention layer so far: what `generate` would otherwise recompute for every id.
 
     A new position needs the keys and values of all before it, but only its own query. So one position through a cache
-    costs what one position costs; without, it costs as much as the whole sequence.
+    costs what one position costs; without, it costs as much as the whole sequence. What was handed out is never written
+    again: new positions go behind it.
     """
 
     def __init__(self, n: int) -> None:
         self.n, self.seen = n, 0  # room for n positions, of which `seen` are taken
-        self.k = self.v = np.empty(0)
+        self._k = self._v = np.empty(0)
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep the new keys and values, (B, T, d_model); return all so far. They get no gradient."""
+        """Keep the new keys and values, (B, T, d_model); return all so far.
+
+        Raises RuntimeError where a gradient would be lost, ValueError for a batch of another size than before.
+        """
+        if k.node is not None or v.node is not None:
+            raise RuntimeError("keys and values in a cache get no gradient: call the model under no_grad()")
+        if self.seen and k.shape[:-2] != self._k.shape[:-2]:
+            raise ValueError(
+                f"this cache has a batch of shape {self._k.shape[:-2]}, and cannot go on with {k.shape[:-2]}"
+            )
         if self.seen == 0:
-            self.k, self.v = (np.empty((*a.shape[:-2], self.n, a.shape[-1]), a.dtype) for a in (k, v))
+            self._k, self._v = (np.empty((*a.shape[:-2], self.n, a.shape[-1]), a.dtype) for a in (k, v))
         start, self.seen = self.seen, self.seen + k.shape[-2]
-        self.k[..., start : self.seen, :], self.v[..., start : self.seen, :] = k.data, v.data
-        k, v = (Tensor._of(a[..., : self.seen, :], None, None) for a in (self.k, self.v))
+        self._k[..., start : self.seen, :], self._v[..., start : self.seen, :] = k.data, v.data
+        k, v = (Tensor._of(a[..., : self.seen, :], None, None) for a in (self._k, self._v))
         return k, v
 
 

@@ -57,13 +57,19 @@ def split(x: ArrayLike | Tensor, sections: int | Sequence[int], axis: int = 0) -
 
 @composed
 def std(x: ArrayLike | Tensor, axis: type_of_axis = None, keepdims: bool = False) -> Tensor:
-    """The standard deviation √var(x) over `axis` (ddof 0). Where all elements are equal, it and its gradient are 0."""
+    """The standard deviation √var(x) over `axis` (ddof 0). Where it is 0, we take the gradient 0.
+
+    Equal numbers whose mean rounds, such as seven times 0.1, have a tiny deviation, and a gradient that means nothing.
+    """
     return _sqrt_or_0(var(x, axis=axis, keepdims=keepdims))
 
 
 @composed
 def norm(x: ArrayLike | Tensor, axis: type_of_axis = None, keepdims: bool = False) -> Tensor:
-    """The Euclidean norm √(Σ x²) over `axis`. At x = 0 it has a tip, and we take the gradient 0."""
+    """The Euclidean norm √(Σ x²) over `axis`. At x = 0 it has a tip, and we take the gradient 0.
+
+    The squares are not scaled: in float32 they overflow beyond 1e19, and vanish below 1e-23.
+    """
     return _sqrt_or_0(sum(mul(x, x), axis=axis, keepdims=keepdims))
 
 

@@ -1,4 +1,4 @@
-"""More losses: of yes-or-no questions, and of numbers. The loss of a choice among classes is in ops/softmax."""
+"""More losses: for yes-or-no questions, and for numbers. The loss of a choice among classes is in ops/softmax."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,29 +18,31 @@ def binary_cross_entropy(logits, targets, *, reduction="mean"):
     Shapes.  logits x and targets t have one shape; tᵢ is 1 for yes, 0 for no, or the probability of yes. The loss is
     the mean over all, or their sum, or lossᵢ itself (reduction="none").
 
-    Backward.  1 − sigmoid(x) = sigmoid(−x), and −ln sigmoid(x) = ln(1 + exp(−x)) = softplus(−x) = softplus(x) − x. So
-        lossᵢ = tᵢ (softplus(xᵢ) − xᵢ) + (1 − tᵢ) softplus(xᵢ) = softplus(xᵢ) − tᵢ xᵢ
+    Backward.  1 − sigmoid(x) = sigmoid(−x), and −ln sigmoid(x) = ln(1 + exp(−x)) = softplus(−x). So
+        lossᵢ = tᵢ softplus(−xᵢ) + (1 − tᵢ) softplus(xᵢ)             with 0 · ∞ = 0
     The slope of softplus is the sigmoid. With gᵢ the gradient of lossᵢ (grad_y / n for the mean of n)
-        grad_xᵢ = gᵢ (sigmoid(xᵢ) − tᵢ)
-        grad_tᵢ = −gᵢ xᵢ
-    What was predicted minus what was right, as in `cross_entropy`.
+        grad_xᵢ = gᵢ ((1 − tᵢ) sigmoid(xᵢ) − tᵢ sigmoid(−xᵢ))
+        grad_tᵢ = gᵢ (softplus(−xᵢ) − softplus(xᵢ)) = −gᵢ xᵢ
+    The bracket is sigmoid(xᵢ) − tᵢ, what was predicted minus what was right, as in `cross_entropy`.
 
     Numerics.  softplus(x) = max(x, 0) + ln(1 + e) with e = exp(−|x|) ≤ 1: nothing overflows, and there is no logarithm
-    of a sigmoid that has rounded to 0. For a large x and t = 1, the first two terms of the loss cancel and ln(1 + e) is
-    left, however small.
+    of a sigmoid that has rounded to 0. Nothing cancels either: for a large x and t = 1, sigmoid(x) − 1 would round to
+    0, but sigmoid(−x) = e / (1 + e) does not.
     """
     if logits.shape != targets.shape:
         raise ValueError("needs one target for each logit, and one shape for both")
-    if not ((targets >= 0) & (targets <= 1)).all():
+    if not ((targets >= -1e-3) & (targets <= 1 + 1e-3)).all():  # sums of weights round
         raise ValueError("targets are 0, 1, or a probability in between")
     check_reduction(reduction)
     e = np.exp(-np.abs(logits))
-    sigmoid = np.where(logits >= 0, 1, e) / (1 + e)
-    loss = np.maximum(logits, 0) - targets * logits + np.log1p(e)
+    sigmoid, sigmoid_of_minus = np.where(logits >= 0, 1, e) / (1 + e), np.where(logits >= 0, e, 1) / (1 + e)
+    softplus, softplus_of_minus = (np.maximum(x, 0) + np.log1p(e) for x in (logits, -logits))
+    loss = targets * np.where(targets == 0, 0, softplus_of_minus)
+    loss += (1 - targets) * np.where(targets == 1, 0, softplus)
     y, weight = reduced(loss, reduction, loss.size)
 
     def vjp_logits(grad_y):
-        return grad_y * weight * (sigmoid - targets)
+        return grad_y * weight * ((1 - targets) * sigmoid - targets * sigmoid_of_minus)
 
     def vjp_targets(grad_y):
         return -grad_y * weight * logits

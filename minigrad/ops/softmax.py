@@ -163,8 +163,8 @@ def cross_entropy_of(
         return g * (q.sum(-1, keepdims=True) * np.exp(log_softmax_x) - q)
 
     def vjp_probabilities(grad_y):
-        g = np.broadcast_to(grad_y * weight, counts.shape)[..., None]
-        return -g * (1 - label_smoothing) * log_softmax_x
+        g = np.broadcast_to(grad_y * weight, counts.shape)[..., None] * (1 - label_smoothing)
+        return -g * np.where(g == 0, 0, log_softmax_x)
 
     return y, (vjp_logits, None, vjp_probabilities)
 

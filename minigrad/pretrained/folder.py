@@ -47,18 +47,17 @@ def save(folder: str | Path, model_type: str, settings: Any, state: Mapping[str,
     """Write config.json and model.safetensors as Hugging Face's loader reads them. Each file is complete or absent."""
     safetensors_numpy = _import_safetensors().numpy
     folder, architecture = Path(folder), ARCHITECTURES[model_type]
+    if getattr(settings, "normalize", "softmax") != "softmax":
+        raise ValueError(
+            f"Hugging Face's {architecture.head_of} knows softmax alone, not normalize={settings.normalize!r}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for pair in pairs(architecture, settings.n_layers):
         if pair.ours[0] in state:  # a tied head and a missing pooler are not
             array = np.concatenate([state[name] for name in pair.ours], axis=-1)
-            name = (
-                pair.theirs
-                if pair.theirs.startswith("lm_head") or model_type == "bert"
-                else f"transformer.{pair.theirs}"
-            )
             # The writer takes the memory as it lies: a transposed view would be written untransposed.
-            tensors[name] = np.ascontiguousarray(array.T if pair.transposed else array)
+            tensors[architecture.full_name(pair.theirs)] = np.ascontiguousarray(array.T if pair.transposed else array)
     with _written_beside(folder / ONE_FILE) as path:
         safetensors_numpy.save_file(tensors, path, metadata={"format": "pt"})
     with _written_beside(folder / "config.json") as path:

@@ -348,7 +348,8 @@ def _ours(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     f = COMPOSED.get(ours) or OPS[ours]
     arrays, rest, words = args[:n_arrays], args[len(args[:n_arrays]) :], positions.split()
     given = dict(zip(words, rest)) | {THEIR_WORDS.get(key, key): value for key, value in kwargs.items()}  # noqa: B905
-    known = [key for key, p in inspect.signature(f).parameters.items() if key in words or p.kind is p.KEYWORD_ONLY]
+    parameters = inspect.signature(f).parameters.values()
+    known = [p.name for p in parameters if p.name in words or p.kind is p.KEYWORD_ONLY or p.default is not p.empty]
     others = [key for key in given if key not in known and given[key] is not None]  # None: as NumPy does by default
     if others or not arrays or len(rest) > len(words):
         takes = f"takes its arrays first, then {', '.join(known) or 'nothing else'}, by name"

@@ -34,9 +34,28 @@ def test_at_every_length_the_cache_gives_the_logits_of_the_whole(lead, normalize
 def test_a_full_cache_refuses_more():
     gpt = model()
     caches = gpt.new_caches()
-    gpt(np.arange(8), caches=caches)
-    with pytest.raises(ValueError, match="at most block_size = 8 ids at once, not 9"):
-        gpt(np.array([1]), caches=caches)
+    with no_grad():
+        gpt(np.arange(8), caches=caches)
+        with pytest.raises(ValueError, match="at most block_size = 8 ids at once, not 9"):
+            gpt(np.array([1]), caches=caches)
+
+
+def test_a_cache_loses_no_gradient_and_mixes_no_batches():
+    gpt = model()
+    with pytest.raises(RuntimeError, match=r"get no gradient: call the model under no_grad\(\)"):
+        gpt(np.arange(3), caches=gpt.new_caches())
+    caches = gpt.new_caches()
+    with no_grad():
+        gpt(np.ones((3, 2), int), caches=caches)
+        with pytest.raises(ValueError, match=r"a batch of shape \(3,\), and cannot go on with \(1,\)"):
+            gpt(np.ones((1, 1), int), caches=caches)
+
+
+def test_a_gpt_without_blocks_writes_the_same_with_a_cache_and_without():
+    gpt = model(n_layers=0)
+    ids = [gpt.generate([1, 2, 3], 5, temperature=0, cache=cache) for cache in (True, False)]
+    np.testing.assert_array_equal(*ids)
+    assert gpt.generate(np.array([1, 2], np.uint64), 2).dtype == np.int64
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 0}, {"temperature": 0.7, "top_k": 3}, {"top_p": 0.6}])

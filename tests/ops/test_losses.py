@@ -79,7 +79,7 @@ def test_binary_cross_entropy_of_huge_logits_is_finite_and_exact(dtype):
     y, grad = pulled(lambda x: minigrad.binary_cross_entropy(x, answers, reduction="none"), logits, cotangent=1)
     assert y.dtype == grad.dtype == dtype
     np.testing.assert_allclose(y, [0, 0, 1e30, 1e30, math.log(2), math.exp(-40)], rtol=1e-5)
-    np.testing.assert_array_equal(grad, [0, 0, 1, -1, -0.5, 0])
+    np.testing.assert_allclose(grad, [0, 0, 1, -1, -0.5, -math.exp(-40)], rtol=1e-5)
 
 
 def test_mse_loss_is_the_mean_of_squares():
@@ -192,3 +192,19 @@ def test_losses_say_what_is_wrong(what):
 def test_the_gradient_is_right_for_probabilities_that_sum_to_almost_1():
     logits, p = np.random.default_rng(0).normal(size=(3, 4)), np.full((3, 4), 0.2502)
     assert minigrad.gradcheck(lambda x: minigrad.cross_entropy(x, p, reduction="sum"), logits).relative_error < 1e-8
+
+
+def test_nothing_cancels_in_the_gradient_of_a_sure_and_right_answer():
+    for x, t in ((20.0, 1.0), (-20.0, 0.0)):
+        logits = leaf(np.array([x], np.float32))
+        minigrad.binary_cross_entropy(logits, np.array([t], np.float32), reduction="sum").backward()
+        np.testing.assert_allclose(abs(logits.grad[0]), math.exp(-20), rtol=1e-5)
+
+
+def test_infinite_logits_are_right_or_wrong_without_end():
+    logits, targets = np.array([INF, -INF, INF, -INF]), np.array([1.0, 0.0, 0.0, 1.0])
+    y, grad = pulled(
+        lambda x: minigrad.binary_cross_entropy(x, targets, reduction="none"), logits, cotangent=np.ones(4)
+    )
+    np.testing.assert_array_equal(y, [0, 0, INF, INF])
+    np.testing.assert_array_equal(grad, [0, 0, 1, -1])

@@ -143,6 +143,13 @@ def test_old_names_of_norms_and_known_heads(tmp_path):
     np.testing.assert_array_equal(model(IDS).data, load(HERE / "bert")(IDS).data)
 
 
+def test_a_model_that_hugging_face_cannot_have_is_not_saved(tmp_path):
+    model = nn.GPT(nn.GPTConfig(30, 12, n_layers=1, n_heads=2, d_model=8, normalize="uniform"))
+    with pytest.raises(ValueError, match="knows softmax alone, not normalize='uniform'"):
+        model.save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 # --- what is wrong is said ----------------------------------------------------------------
 
 

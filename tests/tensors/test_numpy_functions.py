@@ -153,3 +153,8 @@ def test_an_integer_counts_and_indexes():
     for other in (Tensor(3.0), Tensor(np.array([3])), leaf(X)):
         with pytest.raises(TypeError, match=r"only a Tensor of one integer can be an index, not"):
             range(other)
+
+
+def test_std_and_norm_keep_dimensions_as_numpy_does():
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    assert np.std(x, axis=1, keepdims=True).shape == np.linalg.norm(x, axis=1, keepdims=True).shape == (2, 1)
