@@ -63,7 +63,7 @@ def vectors(r: Records) -> list[Claim]:
     before, after = ([run[when] for run in item] for when in ("before", "after"))
     untaught = [run["vectors"]["after"] for run in r["recommend"]["rows"]["no history"]]
     pretrained, tour = r.get("pretrained"), r["softmax_tour"]
-    real = f" Pretrained word vectors: {pretrained['in_words'][0]}" if pretrained else ""
+    real = f" In a real model: {pretrained['in_words'][1].split('. ')[0].lower()}." if pretrained else ""
     return [
         Claim(
             "Words become vectors of numbers, as places become coordinates.",
@@ -300,7 +300,11 @@ def changed(r: Records) -> list[Claim]:
     pretrained = r.get("pretrained")
     memory, cart = r["memory_network"]["rows"], r["cartpole"]["rows"]["softmax"]
     auc = r["recommend"]["rows"]
-    said = pretrained["in_words"][0] if pretrained else "A small GPT trains here; models of that size do not."
+    said = (
+        f"A BERT runs here. {pretrained['in_words'][0]}"
+        if pretrained
+        else "A small GPT trains here; models of that size do not."
+    )
     return [
         Claim(
             "The Transformer, BERT and GPT are built on it, and reach human level on many tasks.",

@@ -94,7 +94,9 @@ def in_words(results: dict[str, Any]) -> list[str]:
         accuracy = {name: story.median(runs, "accuracy") for name, runs in results["rows"].items()}
         words, frozen, learned = accuracy.values()
         headline = f"Headlines: {words:.0f} % by words alone, {frozen:.0f} % frozen, {learned:.0f} % with all weights."
-        details.append(f"({results['size'][0]} headlines to learn from, {results['size'][1]} others in five classes.)")
+        details.append(
+            f"It learned from {results['size'][0]} headlines in five classes; {results['size'][1]} are others."
+        )
     return [headline, " ".join(details)]
 
 
