@@ -66,10 +66,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 def report(results: dict[str, Any]) -> None:
     found = results["neighbours"]
-    lines = [[word, ", ".join(f"{w} {c:.2f}" for w, c in best)] for word, best in found["nearest"].items()]
-    lines.append(["king - man + woman", ", ".join(f"{w} {c:.2f}" for w, c in found["king - man + woman"])])
+    asked = found["nearest"] | {"king - man + woman": found["king - man + woman"]}
+    lines = [[word, *(f"{w} {c:.2f}" for w, c in best)] for word, best in asked.items()]
     mean, std = found["chance"]
-    story.table(f"Nearest words in the input table (two random words: {mean:.2f} ± {std:.2f})", ["", ""], lines)
+    title = f"Nearest words in the input table (two random words: {mean:.2f} ± {std:.2f})"
+    story.table(title, ["", "nearest", "second", "third", "fourth", "fifth"], lines)
     story.table(f"Cosine with “{SENTENCE}”", ["", ""], [[t, f"{c:.2f}"] for t, c in results["alike"].items()])
     if "rows" in results:
         lines = [[name, story.spread_of(runs, "accuracy")] for name, runs in results["rows"].items()]
@@ -94,9 +95,8 @@ def in_words(results: dict[str, Any]) -> list[str]:
         accuracy = {name: story.median(runs, "accuracy") for name, runs in results["rows"].items()}
         words, frozen, learned = accuracy.values()
         headline = f"Headlines: {words:.0f} % by words alone, {frozen:.0f} % frozen, {learned:.0f} % with all weights."
-        details.append(
-            f"It learned from {results['size'][0]} headlines in five classes; {results['size'][1]} are others."
-        )
+        n, others = results["size"]
+        details.append(f"It learned from {n} headlines in five classes, and was asked about {others} others.")
     return [headline, " ".join(details)]
 
 

@@ -220,7 +220,7 @@ def report_vectors(rows: dict[str, Any], seeds: int) -> None:
             lines.append([f"{name}, {when}", story.spread_of(found, "nearest", "{:.0f}"), *forms])
     head = ["nearest of the genre, %", *(key for key in rows["attention"][0]["vectors"]["after"] if key != "nearest")]
     story.table(f"Item vectors before and after training: median (range) of {seeds} seeds", ["", *head], lines)
-    print("(Score: q·k/√d. Turned round: how much it differs from k·q of the same pair, as a part of its size.)")
+    story.say("(Score: q·k/√d. Turned round: how much it differs from k·q of the same pair, as a part of its size.)")
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
