@@ -253,8 +253,8 @@ def _check_probabilities(logits, probabilities, ignore_index):
         )
     if ignore_index is not None:
         raise ValueError("ignore_index is a class, and these targets are probabilities: leave their rows out instead")
-    if not (probabilities >= 0).all():
-        bad = probabilities[~(probabilities >= 0)][0]
+    if not (probabilities >= -1e-3).all():
+        bad = probabilities[~(probabilities >= -1e-3)][0]
         raise ValueError(f"floats as targets are probabilities, and {bad:.4g} is none")
     total = probabilities.sum(-1)
     wrong = ~(np.abs(total - 1) < 1e-3)
