@@ -42,6 +42,8 @@ NAMES = [name for names in ORDER.values() for name in names]
 FLAGS = {"soft_vs_hard": ["--full", "--seeds", "5"]}
 PICTURES = {"draw_graph": "gallery/walk.png", "diagnose_gradients": "gallery/soft_and_hard.svg"}  # others: results/
 
+WIDE = "&nbsp;" * 60  # a first column this wide shows the thumbnails at their size
+
 INTRODUCTION = """# The examples
 
 Each is a story to run, such as `.venv/bin/python examples/translate.py`. Its first lines, and `--help`, say what you
@@ -99,7 +101,7 @@ def page() -> str:
     when = f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
     lines = [INTRODUCTION.format(when=when, machines="; ".join(machines))]
     for heading, names in ORDER.items():
-        lines += ["", f"## {heading}", "", "| | | what was measured | time |", "|---|---|---|---|"]
+        lines += ["", f"## {heading}", "", f"| {WIDE} | | what was measured | time |", "|---|---|---|---|"]
         for name in names:
             picture = PICTURES.get(name, f"results/{name}.png")
             found = figures(name)

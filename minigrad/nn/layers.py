@@ -29,6 +29,8 @@ class Linear(Module):
     BackProp); b starts at 0.
     """
 
+    transposed_in_torch = ("weight",)
+
     def __init__(self, d_in: int, d_out: int, *, bias: bool = True, rng: np.random.Generator | None = None) -> None:
         check_count("Linear: d_in", d_in)
         check_count("Linear: d_out", d_out)

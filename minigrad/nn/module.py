@@ -60,6 +60,7 @@ class Module:
             return x * self.scale + self.shift
     """
 
+    transposed_in_torch: tuple[str, ...] = ()  # parameters that PyTorch keeps the other way round
     training: bool = True  # False after eval(): dropout lets everything through
     _name: str = ""  # what the module around this one calls it: "attn", "blocks.0"
 
@@ -137,17 +138,20 @@ class Module:
         return self
 
     # --- saving and loading -----------------------------------------------------------------------------------------
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """A copy of every parameter's numbers, by name."""
-        return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+    def state_dict(self, *, layout: str = "minigrad") -> dict[str, NDArray[Any]]:
+        """A copy of every parameter's numbers, by name.
 
-    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Copy the numbers from a `state_dict` into the parameters, whose dtype they take.
+        layout="torch" is for a PyTorch module with the same names: its Linear keeps the weight as (d_out, d_in).
+        """
+        return self._in_layout(layout, {name: parameter.data for name, parameter in self.named_parameters()})
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike], *, layout: str = "minigrad") -> None:
+        """Copy the numbers from a `state_dict` of this layout into the parameters, whose dtype they take.
 
         Raises ValueError where a name is missing or unknown or a shape differs; then nothing has been changed.
         """
         mine = dict(self.named_parameters())
-        arrays = {name: np.asarray(values) for name, values in state.items()}
+        arrays = self._in_layout(layout, {name: np.asarray(values) for name, values in state.items()})
         wrong = [f"{name} is missing" for name in mine if name not in arrays]
         wrong += [f"{name} is not a parameter here" for name in arrays if name not in mine]
         for name in (name for name in mine if name in arrays):
@@ -160,6 +164,18 @@ class Module:
             raise ValueError(f"this state does not fit {type(self).__name__}: {'; '.join(wrong[:5])}{more}")
         for name, parameter in mine.items():
             parameter.data = arrays[name]
+
+    def _in_layout(self, layout: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Copies, with those transposed that lie the other way round in that layout, square ones, too."""
+        if layout not in ("minigrad", "torch"):
+            raise ValueError(f"a layout is 'minigrad' or 'torch', not {layout!r}")
+        turned = {
+            f"{prefix}.{name}" if prefix else name
+            for prefix, module in self.named_modules()
+            for name in module.transposed_in_torch
+        }
+        turned = turned if layout == "torch" else set()
+        return {name: (a.T if name in turned else a).copy() for name, a in arrays.items()}
 
     # --- looking ----------------------------------------------------------------------------------------------------
     def settings(self) -> str:

@@ -350,3 +350,32 @@ def test_repr_of_a_gpt_adds_up(rng):
     assert sum(map(count, direct)) == count(first)
     assert any("attn: MultiHeadAttention(n_heads=2, causal=True, normalize=softmax)" in line for line in rest)
     assert any(line.startswith("      query: Linear ") for line in rest)
+
+
+def test_a_state_goes_to_pytorch_and_back():
+    torch = pytest.importorskip("torch", reason="pip install torch")
+
+    class Two(Module):
+        def __init__(self):
+            self.square, self.out = Linear(3, 3), Linear(3, 2)
+
+        def forward(self, x):
+            return self.out(self.square(x))
+
+    class TwoInTorch(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.square, self.out = torch.nn.Linear(3, 3), torch.nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.out(self.square(x))
+
+    ours, theirs, x = Two(), TwoInTorch(), np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    theirs.load_state_dict({name: torch.tensor(a) for name, a in ours.state_dict(layout="torch").items()})
+    np.testing.assert_allclose(ours(Tensor(x)).data, theirs(torch.tensor(x)).detach().numpy(), atol=1e-6)
+    again = Two()
+    again.load_state_dict({name: a.numpy() for name, a in theirs.state_dict().items()}, layout="torch")
+    for name, array in ours.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name], array)
+    with pytest.raises(ValueError, match="a layout is 'minigrad' or 'torch', not 'keras'"):
+        ours.state_dict(layout="keras")
