@@ -302,6 +302,7 @@ CASES: dict[str, list[Case]] = {
         *_reduced(X, None, SHARES[0]),
         *_reduced(CUBE, None, SHARES, label_smoothing=0.1),
         case(X[0], None, SHARES[0, 0]),
+        case(X, None, 1.0005 * SHARES[0]),  # given probabilities round
         case(X, None, np.eye(4)[TARGETS]),
     ],
     "entropy": [case(SHARES), case(SHARES, axis=0), case(SHARES[0, 0]), case(POSITIVE, axis=-2)],

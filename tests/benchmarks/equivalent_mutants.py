@@ -12,16 +12,13 @@ EQUIVALENT: dict[str, list[str]] = {
         "ops.normalizers.sparsemax.vjp_x: np.where(support == 0, 0, grad_y) -> grad_y",
         "ops.normalizers.entmax15.vjp_x: np.where(u > 0, grad_y, 0) -> grad_y",
     ],
+    "differs only where the gradient is 0 and a logarithm −∞: 0 · (−∞) is 0 here": [
+        "ops.softmax.cross_entropy_of.vjp_probabilities: np.where(g == 0, 0, log_softmax_x) -> log_softmax_x",
+    ],
     "differs only at 0, where there is no derivative to compare with: a convention (test_ties_and_kinks.py)": [
         "ops.elementwise.pow.vjp_a: np.where(b == 0, 0, b * np.power(a, b - 1)) -> b * np.power(a, b - 1)",
         "ops.elementwise.pow.vjp_b: np.where(a == 0, 0, grad_y * y * np.log(a)) -> grad_y * y * np.log(a)",
         "ops.elementwise.abs.vjp_x: grad_y * np.sign(x) -> grad_y / np.sign(x)",
     ],
     "g is 0 already where the support is": ["ops.normalizers.sparsemax.vjp_x: support * g -> g"],
-    "stands in the place of 0, where no target counts, as divisor of gradients that are all 0": [
-        "fast.cross_entropy.cross_entropy_in_place.vjp_logits: 1 -> 0.999",
-    ],
-    "chooses between two ways to the same sum": [
-        "fast.embedding.embedding_by_product.vjp_table: n <= 1024 -> n > 1024",
-    ],
 }

@@ -204,7 +204,8 @@ def op_name(f: ast.FunctionDef) -> str:
     for decorator in f.decorator_list:
         if isinstance(decorator, ast.Call):
             if ast.unparse(decorator.func) == "faster":
-                return ast.unparse(decorator.args[0])
+                function = ast.unparse(decorator.args[0])  # the op may have another name, as cross_entropy_of has
+                return next(name for name, op in OPS.items() if op.__name__ == function)
             for keyword in decorator.keywords:
                 if keyword.arg == "name" and isinstance(keyword.value, ast.Constant):
                     return str(keyword.value.value)
