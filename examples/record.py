@@ -42,7 +42,7 @@ NAMES = [name for names in ORDER.values() for name in names]
 FLAGS = {"soft_vs_hard": ["--full", "--seeds", "5"]}
 PICTURES = {"draw_graph": "gallery/walk.png", "diagnose_gradients": "gallery/soft_and_hard.svg"}  # others: results/
 
-WIDE = "&nbsp;" * 60  # a first column this wide shows the thumbnails at their size
+WIDE = "&nbsp;" * 44  # a first column this wide shows the thumbnails at their size
 
 INTRODUCTION = """# The examples
 

@@ -149,6 +149,9 @@ def main(arguments: Sequence[str] = ()) -> int:
         return 0
     try:
         return int(chosen.run(chosen))
+    except KeyboardInterrupt:
+        print("\nstopped by Ctrl-C before the end", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader has left, as `head` does; Python's last flush must not complain either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

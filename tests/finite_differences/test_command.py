@@ -121,6 +121,15 @@ def test_version_and_help_answer_without_checking_anything(capsys, monkeypatch):
     assert "up to 1e-6 passes" in told and tolerance == 1e-6
 
 
+def test_ctrl_c_ends_the_check_in_a_line(capsys, monkeypatch):
+    def stopped():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "print_table", stopped)
+    assert command.main([]) == 130
+    assert capsys.readouterr().err == "\nstopped by Ctrl-C before the end\n"
+
+
 def test_an_unknown_option_is_an_error(capsys):
     with pytest.raises(SystemExit) as left:
         command.main(["--no-such-option"])
