@@ -20,7 +20,7 @@ import numpy as np
 
 from minigrad.debug.bad_values import finite, first_bad, kind, share
 from minigrad.debug.bad_values import first_bad_value as first_bad_value
-from minigrad.debug.recording import Event, Recording, inside, norm, recording_of
+from minigrad.debug.recording import Event, Recording, inside, memory_of, norm, recording_of
 from minigrad.debug.saturation import cancelled_by_softmax, saturated_ops, which_of_its_name
 from minigrad.engine import Leaf, Node, Tensor, newest_first
 
@@ -165,24 +165,14 @@ def _ways_from(leaf: Node, recording: Recording) -> dict[Any, set[Event | None]]
         leaves_the_graph = event.result is None or event.result.node is None
         if None in here and leaves_the_graph:
             here = here - {None} | {event}
-        there = _memory(event.args[0]) if event.result is None else _place(event.result)
+        there = memory_of(event.args[0]) if event.result is None else _place(event.result)
         ways.setdefault(there, set()).update(here)
     return ways
 
 
 def _place(a: Any) -> Any:
     """Where the numbers of an argument are: at a Node of the graph, or outside, in some memory."""
-    return a.node if isinstance(a, Tensor) and a.node is not None else _memory(a)
-
-
-def _memory(a: Any) -> int | None:
-    """Which memory an array shows; a view shows that of its base."""
-    array = a.data if isinstance(a, Tensor) else a
-    if not isinstance(array, np.ndarray):
-        return None
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return id(array)
+    return a.node if isinstance(a, Tensor) and a.node is not None else memory_of(a)
 
 
 def _no_way(leaf: Node, root: Node, recording: Recording) -> str:

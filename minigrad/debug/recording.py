@@ -258,3 +258,13 @@ def recording_of(f: Callable[[], Tensor]) -> tuple[Recording, Tensor]:
             with _grads_kept(recording):
                 loss.backward()
     return recording, loss
+
+
+def memory_of(a: Any) -> int | None:
+    """Which memory an array shows; a view shows that of its base."""
+    array = a.data if isinstance(a, Tensor) else a
+    if not isinstance(array, np.ndarray):
+        return None
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return id(array)

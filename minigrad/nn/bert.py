@@ -100,7 +100,8 @@ class BERT(Module):
             key_mask: boolean (B, T), True = a real token, False = padding, which nobody looks at.
             types: integers (B, T), which segment each token belongs to; 0 if left out.
 
-        Raises ValueError for more than `block_size` ids or none; IndexError for one that is not in the vocabulary.
+        Raises ValueError for more than `block_size` ids or none; TypeError for what are no ids, such as the tokenizer's
+        pair; IndexError for one that is not in the vocabulary.
         """
         x = self._embed(ids, types)
         for block in self.blocks:

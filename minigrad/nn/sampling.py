@@ -75,7 +75,7 @@ class Draw:
 def generate(
     model: GPT, prompt: ArrayLike, n: int, draw: Draw, stop: int | Collection[int] | None, cache: bool
 ) -> NDArray[np.int64]:
-    """What `GPT.generate` promises."""
+    """Append `n` ids to the prompt, each drawn by `draw`: see `GPT.generate`."""
     if not (isinstance(n, (int, np.integer)) and n >= 0):
         raise ValueError(f"generate cannot append {n} ids")
     ids = np.array(prompt)
@@ -90,16 +90,13 @@ def generate(
     longest, caches, ended = model.config.block_size, None, np.zeros(ids.shape[:-1], bool)
     with evaluating(model):
         for _ in range(n):
-            new = ids[..., -longest:]
-            if (
-                cache and model.blocks and ids.shape[-1] <= longest
-            ):  # beyond that every position shifts, and nothing kept is of use
-                if caches is None:
-                    caches = model.new_caches()
-                else:
-                    new = ids[..., -1:]
+            # Beyond block_size every position shifts with each id, and nothing that was kept is of use.
+            if not (cache and model.blocks and ids.shape[-1] <= longest):
+                new, caches = ids[..., -longest:], None
+            elif caches is None:
+                new, caches = ids, model.new_caches()
             else:
-                caches = None
+                new = ids[..., -1:]
             logits = model(new, caches=caches).data[..., -1, :]  # (B, vocab_size)
             drawn = np.where(ended, ids[..., -1], draw(logits))
             ids = np.concatenate([ids, drawn[..., None]], axis=-1)

@@ -47,7 +47,7 @@ def cos(x):
 
 @op
 def erf(x):
-    """yᵢ = 2/√π · ∫₀ˣⁱ exp(−t²) dt, the error function: from −1 to 1, the integral of a bell curve
+    """yᵢ = 2/√π · ∫ exp(−t²) dt from 0 to xᵢ, the error function: the integral of a bell curve, from −1 to 1
 
     Backward.  The derivative of an integral with respect to its upper end is what stands under it:
         grad_x = grad_y · 2/√π · exp(−x²)

@@ -247,7 +247,7 @@ class Operators:
         return OPS["reshape"](self, shape=shape[0] if len(shape) == 1 else shape)
 
     def flatten(self) -> Tensor:
-        return OPS["reshape"](self, shape=(-1,))
+        return COMPOSED["flatten"](self)  # type: ignore[no-any-return]
 
     @checks_keywords
     def squeeze(self, axis: type_of_axis = None) -> Tensor:

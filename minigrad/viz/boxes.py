@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.debug.recording import Array, Recording, norm
+from minigrad.debug.recording import Array, Recording, memory_of, norm
 from minigrad.engine import Constant, Leaf, Node, Tensor
-from minigrad.viz.cuts import Cut, cuts_of, memory_of, silent_ops
+from minigrad.viz.cuts import Cut, cuts_of, silent_ops
 from minigrad.viz.history import Call, History, history, root_of
 from minigrad.viz.repeats import collapse
 from minigrad.viz.words import op_title

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from minigrad.debug.recording import Recording
+from minigrad.debug.recording import Recording, memory_of
 from minigrad.engine import Node, Tensor
 
 
@@ -32,16 +30,6 @@ def cuts_of(tape: Recording) -> dict[int | None, Cut]:
                 break
     cuts.pop(None, None)
     return cuts
-
-
-def memory_of(a: Any) -> int | None:
-    """Which memory an array shows; a view shows that of its base."""
-    array = a.data if isinstance(a, Tensor) else a
-    if not isinstance(array, np.ndarray):
-        return None
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return id(array)
 
 
 def silent_ops(nodes: list[Node], tape: Recording) -> list[str]:
