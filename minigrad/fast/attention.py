@@ -7,6 +7,7 @@ smaller arrays y and g by s is cheaper, as in y = (E v)/s. And D, the sum of W �
 
 import functools
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from minigrad.fast.switch import faster
 from minigrad.ops.attention import attention
 from minigrad.ops.attention_weights import check_shapes, scale_of_scores
 from minigrad.ops.heads import from_heads, to_heads
-from minigrad.ops.masks import allowed_pairs, attending_and_attended, causal_mask, check_no_more_queries
+from minigrad.ops.masks import allowed_pairs, attending_and_attended, check_no_more_queries
 from minigrad.ops.tiled_attention import (
     allowed_in_tile,
     check_tiles,
@@ -29,8 +30,8 @@ from minigrad.ops.tiled_attention import (
 @faster(attention)
 def attention_in_blocks(q, k, v, *, n_heads=None, mask=None, key_mask=None, causal=False, scale=None):
     """Scores are made block by block, a few batch entries and 64 queries at a time: they stay in cache from the first
-    product to the last. Causal attention leaves out the blocks behind the diagonal. Results are laid out in memory as
-    q, k and v are, so that splitting and merging heads costs no copy.
+    product to the last. Causal attention leaves out the keys behind a block's last query. Results are laid out in
+    memory as q, k and v are, so that splitting and merging heads costs no copy.
     """
     check_shapes(q, k, v, n_heads)
     allowed = None
@@ -39,30 +40,28 @@ def attention_in_blocks(q, k, v, *, n_heads=None, mask=None, key_mask=None, caus
     q, k, v = (to_heads(a, n_heads) for a in (q, k, v))
     q, k, v, lead = _one_lead(q, k, v)
     n_queries, n_keys, d = q.shape[-2], k.shape[-2], q.shape[-1]
-    attending, forbidden = None, None  # which scores become −inf, keys-first
+    attending, kept = None, None  # kept: False for scores that are forbidden, keys-first
     if allowed is not None:
         attending, attended = attending_and_attended(allowed)
         q, k, v = np.where(attending, q, 0), np.where(attended, k, 0), np.where(attended, v, 0)
-        forbidden = np.broadcast_to(np.ascontiguousarray(~allowed.mT), (*lead, n_keys, n_queries))
+        kept = np.broadcast_to(np.ascontiguousarray(allowed.mT), (*lead, n_keys, n_queries))
     elif causal:
-        forbidden = _later(n_queries, n_keys)
+        check_no_more_queries("causal=True", n_queries, n_keys)
 
     scale = scale_of_scores(scale, q)
     q = q * scale  # a smaller array than the scores
     s = np.empty((*lead, 1, n_queries), q.dtype)
     y = _empty_like(q, v.shape[-1])
-    lowest = np.finfo(q.dtype).min  # where all scores of a query are −inf: −inf − (−inf) would be nan
     blocks = _blocks(lead, n_queries, n_keys, skip_later=causal and allowed is None)
     E = []
-    for entries, queries, keys in blocks:
-        k_, v_, q_ = k[entries][..., keys, :], v[entries][..., keys, :], q[entries][..., queries, :]
-        e = k_ @ q_.mT  # (..., keys, queries)
-        if forbidden is not None:  # written over, not added to: nan − inf would be nan
-            np.copyto(e, -np.inf, where=(forbidden if allowed is None else forbidden[entries])[..., keys, queries])
-        e -= np.maximum(e.max(-2, keepdims=True), lowest)
-        np.exp(e, out=e)
-        np.matmul(ones(e.shape[-2], e.dtype)[None, :], e, out=s[entries][..., queries])
-        np.matmul(e.mT, v_, out=y[entries][..., queries, :])
+    for block in blocks:
+        e = k[block.keys] @ q[block.queries].mT  # (..., keys, queries)
+        if kept is not None:
+            _exp_of_scores(e, kept[block.scores])
+        else:
+            _exp_of_scores(e, _not_later(e.shape[-1], e.dtype) if causal else None)
+        np.matmul(ones(e.shape[-2], e.dtype)[None, :], e, out=s[block.sums])
+        np.matmul(e.mT, v[block.keys], out=y[block.queries])
         E.append(e)
     s[s == 0] = 1  # nothing to attend to
     y /= s.mT
@@ -71,16 +70,19 @@ def attention_in_blocks(q, k, v, *, n_heads=None, mask=None, key_mask=None, caus
         grad_y = to_heads(grad_y, n_heads) / s.mT
         if attending is not None:
             grad_y = np.where(attending, grad_y, 0)
-        grad_q, grad_k, grad_v = _empty_like(q, d), np.zeros_like(k), np.zeros_like(v)
-        for (entries, queries, keys), e in zip(blocks, E, strict=True):
-            k_, v_, q_ = k[entries][..., keys, :], v[entries][..., keys, :], q[entries][..., queries, :]
-            g = grad_y[entries][..., queries, :]
-            grad_s = v_ @ g.mT
-            grad_s -= np.vecdot(g, y[entries][..., queries, :])[..., None, :]
+        grad_q, grad_k, grad_v = _empty_like(q, d), np.empty_like(k), np.empty_like(v)
+        for block, e in zip(reversed(blocks), reversed(E), strict=True):
+            g, k_ = grad_y[block.queries], k[block.keys]
+            grad_s = v[block.keys] @ g.mT
+            grad_s -= np.vecdot(g, y[block.queries])[..., None, :]
             grad_s *= e
-            np.matmul(grad_s.mT, k_, out=grad_q[entries][..., queries, :])
-            grad_k[entries][..., keys, :] += grad_s @ q_
-            grad_v[entries][..., keys, :] += e @ g
+            np.matmul(grad_s.mT, k_, out=grad_q[block.queries])
+            if block.last:  # of its entries, the first to come here, and with all keys
+                np.matmul(grad_s, q[block.queries], out=grad_k[block.keys])
+                np.matmul(e, g, out=grad_v[block.keys])
+            else:
+                grad_k[block.keys] += grad_s @ q[block.queries]
+                grad_v[block.keys] += e @ g
         grad_q *= scale
         return [from_heads(g, n_heads) for g in (grad_q, grad_k, grad_v)]
 
@@ -165,11 +167,27 @@ def _one_lead(q, k, v):
     return q, k, v, lead
 
 
+def _exp_of_scores(e, kept):
+    """exp(scores − their maximum), in place. `kept` is 0 for those of the last keys that become 0, else 1.
+
+    Mostly all scores are so small that they may stay as they are: softmax does not depend on what is subtracted, which
+    is there against overflow.
+    """
+    small = e.min(initial=0) > -20 and e.max(initial=0) < 20
+    part = e if kept is None else e[..., -kept.shape[-2] :, :]
+    if kept is not None and not small:  # written over, not added to: nan − inf would be nan
+        np.copyto(part, -np.inf, where=kept == 0)
+    if not small:
+        e -= np.maximum(e.max(-2, keepdims=True), np.finfo(e.dtype).min)  # −inf − (−inf) would be nan
+    np.exp(e, out=e)
+    if kept is not None and small:
+        part *= kept
+
+
 @functools.lru_cache(maxsize=8)
-def _later(n_queries, n_keys):
-    """Which scores causal attention forbids, keys-first: those of keys later than the query."""
-    check_no_more_queries("causal=True", n_queries, n_keys)
-    return ~causal_mask(n_queries, n_keys).T.copy()
+def _not_later(n, dtype):
+    """0 for the scores of keys later than the query, else 1, where the last n queries meet the last n keys."""
+    return np.tri(n, dtype=dtype).T.copy()
 
 
 def _empty_like(a, width):
@@ -179,14 +197,38 @@ def _empty_like(a, width):
     return np.empty_like(np.broadcast_to(a[..., :1], (*a.shape[:-1], width)))
 
 
+class Block(NamedTuple):
+    """A part of the scores, and where in each array belongs to it: what to index with."""
+
+    queries: tuple[Any, ...]  # q, y and their gradients
+    keys: tuple[Any, ...]  # k, v and their gradients
+    sums: tuple[Any, ...]  # s
+    scores: tuple[Any, ...]  # keys-first
+    last: bool  # has the last queries
+
+
+@functools.lru_cache(maxsize=64)
 def _blocks(lead, n_queries, n_keys, skip_later, budget=2**16, width=64):
-    """Slices (batch entries, queries, keys) that cover all scores, each block small enough to stay in cache.
+    """Blocks that cover all scores, a few batch entries and some queries each, small enough to stay in cache.
 
     Of causal attention's scores those behind the last query of a block are left out: nothing may look there. The
     queries are the last of the positions.
     """
     size = max(1, math.prod(lead[1:]) * min(n_queries, width) * n_keys)
     step = max(1, budget // size)
-    entries = [slice(start, start + step) for start in range(0, lead[0], step)] if lead else [...]
-    queries = [slice(start, min(start + width, n_queries)) for start in range(0, n_queries, width)]
-    return [(e, q, slice(q.stop + n_keys - n_queries if skip_later else n_keys)) for e in entries for q in queries]
+    blocks, all_features = [], slice(None)
+    for start in range(0, lead[0] if lead else 1, step):
+        entries = (slice(start, start + step), ...) if lead else (...,)
+        for first in range(0, n_queries, width):
+            queries = slice(first, min(first + width, n_queries))
+            keys = slice(queries.stop + n_keys - n_queries if skip_later else n_keys)
+            blocks.append(
+                Block(
+                    queries=(*entries, queries, all_features),
+                    keys=(*entries, keys, all_features),
+                    sums=(*entries, queries),
+                    scores=(*entries, keys, queries),
+                    last=queries.stop == n_queries,
+                )
+            )
+    return tuple(blocks)

@@ -24,14 +24,16 @@ def gelu_by_slices(x, *, approximate="tanh"):
     gate = _tanh_gate if approximate == "tanh" else _normal_gate
     flat = x.reshape(-1)
     y, slope = np.empty_like(flat), np.empty_like(flat)
-    for i in slices_of(flat.size):
-        yi, slope_i = y[i], slope[i]
-        np.maximum(flat[i], -40, out=yi)
-        near = np.minimum(yi, 40)
-        h = gate(near, slope_i)
-        yi *= h
-        slope_i *= near
-        slope_i += h
+    with np.errstate(over="ignore"):
+        for i in slices_of(flat.size):
+            xi, slope_i = flat[i], slope[i]
+            near = xi
+            if not np.dot(xi, xi) < 1e24:  # else no |x| is above 1e12, and x³ does not overflow
+                xi, near = np.maximum(xi, -40), np.clip(xi, -40, 40)
+            h = gate(near, slope_i)
+            np.multiply(xi, h, out=y[i])
+            slope_i *= near
+            slope_i += h
     y, slope = y.reshape(x.shape), slope.reshape(x.shape)
 
     def vjp_x(grad_y):
@@ -41,17 +43,20 @@ def gelu_by_slices(x, *, approximate="tanh"):
 
 
 def _tanh_gate(near, slope_h):
-    """h = (1 + tanh u)/2, and its slope into `slope_h`."""
-    c = math.sqrt(2 / math.pi)
-    square = near * near
-    h = square * (c * 0.044715)
-    h += c
-    h *= near  # u
-    np.tanh(h, out=h)
+    """h = sigmoid(2u), which is (1 + tanh u)/2, and its slope into `slope_h`. Where exp(−2u) is inf, h is 0.
+
+    In u/x = c + c·a·x² and ∂u/∂x = c + 3·c·a·x² the terms are the same, so the second comes from the first.
+    """
+    c, a = math.sqrt(2 / math.pi), 0.044715
+    np.multiply(near, near, out=slope_h)
+    slope_h *= -2 * c * a
+    slope_h -= 2 * c  # −2u/x
+    h = near * slope_h
+    np.exp(h, out=h)
     h += 1
-    h *= 0.5
-    np.multiply(square, 6 * 0.044715 * c, out=slope_h)
-    slope_h += 2 * c  # 2 ∂u/∂x
+    np.divide(1, h, out=h)
+    slope_h *= -3
+    slope_h -= 4 * c  # 2 ∂u/∂x
     slope_h *= h
     slope_h *= 1 - h
     return h

@@ -9,7 +9,7 @@ import numpy as np
 def sum_rows(a):
     """The sum over all but the last axis, four times as fast as .sum(0)."""
     rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    return ones(len(rows), a.dtype) @ rows
+    return ones(len(rows), a.dtype).dot(rows)
 
 
 @functools.lru_cache(maxsize=32)

@@ -129,8 +129,8 @@ class Signature:
     def arrays(self, args: tuple[Any, ...]) -> list[Any]:
         """The arrays that the op computes with; None for what was left out."""
         if not self.has_indices:
-            arrays = [a._data for a in args if isinstance(a, Storage)]
-            if len(arrays) == len(args) and _one_float_dtype(arrays):  # nearly always
+            arrays = _of_one_float_dtype(args)  # nearly always
+            if arrays is not None:
                 return arrays
         like = _dtype_of_tensors(args)
         if not self.keeps_dtype and like is not None and like.kind != "f":
@@ -150,14 +150,22 @@ def unknown_keyword(key: str, keywords: Collection[str]) -> TypeError:
     return TypeError(f"no keyword {key!r}: it has {', '.join(sorted(keywords)) or 'none'}{meant}")
 
 
-def _one_float_dtype(arrays: list[Array]) -> bool:
-    first = arrays[0].dtype if arrays else None
-    if first is not FLOAT32 and first is not FLOAT64:
-        return False
-    for array in arrays:  # noqa: SIM110  (all() takes twice as long)
-        if array.dtype is not first:
-            return False
-    return True
+def _of_one_float_dtype(args: tuple[Any, ...]) -> list[Any] | None:
+    """The arrays of the arguments if all are Tensors of one floating dtype, or left out; else None."""
+    arrays: list[Any] = []
+    dtype = None
+    for a in args:
+        array = None
+        if a is not None:
+            if not isinstance(a, Storage):
+                return None
+            array = a._data
+            if array.dtype is not dtype:
+                if dtype is not None:
+                    return None
+                dtype = array.dtype
+        arrays.append(array)
+    return arrays if dtype is FLOAT32 or dtype is FLOAT64 else None
 
 
 def _dtype_of_tensors(args: Sequence[Any]) -> np.dtype[Any] | None:
@@ -307,11 +315,11 @@ class Joint:
         self.vjp = vjp
 
 
-def one_vjp(name: str, vjps: Any, inputs: list[Any], n_needed: int) -> Callable[[Array], Sequence[Array | None]]:
-    """One function for all inputs out of the VJPs of each. Those that nobody needs are let go: they hold arrays."""
-    if isinstance(vjps, Joint):
-        return _checked_joint(name, vjps.vjp, len(inputs))
+def needed_vjps(name: str, vjps: Any, inputs: list[Any], n_needed: int) -> Any:
+    """The VJPs of an op as its Node keeps them. Those that nobody needs are let go: they hold arrays."""
     if type(vjps) is not tuple:
+        if isinstance(vjps, Joint):
+            return vjps
         vjps = (vjps,)
     if len(vjps) != len(inputs):
         raise TypeError(
@@ -320,34 +328,30 @@ def one_vjp(name: str, vjps: Any, inputs: list[Any], n_needed: int) -> Callable[
         )
     if n_needed < len(inputs):
         without_node = (Constant, int, float, type(None))
-        vjps = tuple(None if isinstance(i, without_node) else vjp for vjp, i in zip(vjps, inputs, strict=True))
-
-    def pull_back(grad_y: Array) -> list[Array | None]:
-        grads: list[Array | None] = []
-        for vjp in vjps:
-            grad = None if vjp is None else vjp(grad_y)
-            if grad is None and vjp is not None:
-                raise TypeError(f"the VJP for input {len(grads)} of {name} returned None: is its `return` missing?")
-            grads.append(grad)
-        return grads
-
-    return pull_back
+        vjps = tuple([None if isinstance(i, without_node) else vjp for vjp, i in zip(vjps, inputs, strict=True)])
+    return vjps
 
 
-def _checked_joint(
-    name: str, vjp: Callable[[Array], Sequence[Array | None]], n: int
-) -> Callable[[Array], Sequence[Array | None]]:
-    def pull_back(grad_y: Array) -> Sequence[Array | None]:
-        grads = vjp(grad_y)
+def gradients(node: Node, grad_y: Array) -> Sequence[Array | None]:
+    """What the VJPs of a Node return: a gradient for each of its inputs, None for one that has none."""
+    vjps, n = node.vjps, len(node.inputs)
+    if isinstance(vjps, Joint):
+        grads = vjps.vjp(grad_y)
         if grads is None or len(grads) != n:
             found = "None" if grads is None else f"{len(grads)} gradients"
             raise TypeError(
-                f"the joint VJP of {name} returned {found} for {n} arrays: it returns one gradient for each, "
+                f"the joint VJP of {node.op} returned {found} for {n} arrays: it returns one gradient for each, "
                 f"and None for one that has none"
             )
         return grads
-
-    return pull_back
+    assert vjps is not None
+    given: list[Array | None] = []
+    for vjp in vjps:
+        grad = None if vjp is None else vjp(grad_y)
+        if grad is None and vjp is not None:
+            raise TypeError(f"the VJP for input {len(given)} of {node.op} returned None: is its `return` missing?")
+        given.append(grad)
+    return given
 
 
 def explain_vjp(error: Exception, node: Node, position: int | None) -> None:

@@ -228,7 +228,7 @@ def _copied(cls: type[Tensor], array: Array, name: str | None, is_leaf: bool, re
 def check_usable(nodes: Sequence[Node]) -> None:
     """Raise RuntimeError where backward has freed a Node's VJPs, or a leaf they may need was written since."""
     for node in nodes:
-        if node.vjp is None and node.op is not None:
+        if node.vjps is None and node.op is not None:
             raise RuntimeError(
                 f"backward() has already gone through {node.op} and freed what it needs: run the forward pass again, "
                 f"or keep it with backward(retain_graph=True)"

@@ -165,6 +165,6 @@ def test_nodes_keep_structure_but_no_arrays():
         assert arrays_in(node.inputs) == [] and arrays_in(node.static) == [], node.op
     y.backward()
     assert [n.op for n in nodes] == ["sum", "mul", "where", "getitem", "getitem", "softmax", None]
-    assert all(n.vjp is None for n in nodes)  # the structure can still be drawn, the arrays are gone
+    assert all(n.vjps is None for n in nodes)  # the structure can still be drawn, the arrays are gone
     assert nodes[1].inputs[1] == 3  # Python numbers are remembered
     assert nodes[-2].static["mask"] == Constant((4,), np.dtype(bool))
