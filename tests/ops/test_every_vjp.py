@@ -6,8 +6,8 @@ import pytest
 from agreement import assert_close, leaf
 from minigrad import OPS, Tensor
 from minigrad.engine import Leaf, newest_first, pull_back
-from minigrad.tensors.arguments import gradients
 from minigrad.finite_differences.cases import CASES
+from minigrad.tensors.arguments import gradients
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("kernel_and_page")]
 every_op = pytest.mark.parametrize("op_name", sorted(OPS))

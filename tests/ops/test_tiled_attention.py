@@ -105,7 +105,8 @@ def test_a_window_of_1_sees_the_position_itself_alone():
     q, k, v = sequences(5)
     for causal in (False, True):
         np.testing.assert_array_equal(mg.tiled_attention(q, k, v, window=1, causal=causal, tile=2).data, v.data)
-    np.testing.assert_array_equal(mg.attention(q, k, v, mask=mg.window_mask(5, 1)).data, v.data)
+    windowed = mg.attention(q, k, v, mask=mg.window_mask(5, 1)).data  # e v / e: a rounding away from v
+    np.testing.assert_allclose(windowed, v.data, rtol=4 * np.finfo(v.dtype).eps)
 
 
 def peak(f, n):
