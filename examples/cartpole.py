@@ -28,12 +28,12 @@ import story  # isort: skip (first: it hears Ctrl-C while the others load)
 
 import importlib.util
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+import pictures
 from minigrad import nn, optim
 
 SOLVED = 475  # the mean return that Gymnasium asks for
@@ -160,26 +160,26 @@ def in_words(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
-    plt = story.pyplot()
-    figure, (learning, fresh) = plt.subplots(1, 2, figsize=(12, 4.5), width_ratios=[1.3, 1])
-    colors = ("#1f6fb4", "#8f63b8", "#c0392b", "#2e9d8f", "#6b7683")
-    for y, (runs, color) in enumerate(zip(results["rows"].values(), colors, strict=True)):
-        curves = np.array([run["curve"] for run in runs])  # lines, no band: one seed that starts at 500 would fill it
-        learning.plot(curves.T, color=color, linewidth=0.7, alpha=0.45)
-        learning.plot(np.median(curves, 0), color=color, linewidth=2.2)
+@pictures.picture(1, 2, size=(12, 4.5), dark=True, width_ratios=[1.2, 1])
+def draw(results: dict[str, Any], learning: Any, fresh: Any) -> None:
+    ends = {}
+    for y, (name, runs) in enumerate(results["rows"].items()):
+        curves, color = np.array([run["curve"] for run in runs]), f"C{y}"
+        learning.plot(curves.T, color=color, linewidth=0.7, alpha=0.45)  # no band: one seed that starts at 500
+        middle = np.median(curves, 0)
+        learning.plot(middle, color=color, linewidth=2.2)
+        ends[name] = (float(middle[-1]), color)
         fresh.plot([run["sampled"] for run in runs], [y] * len(runs), "o", color=color, alpha=0.7)
-    for line in (learning.axhline, fresh.axvline):
-        line(SOLVED, color="#3b4652", linestyle="--", linewidth=1)
-    learning.set(title=f"While learning: mean return of {results['games']} games", ylabel="mean return")
-    learning.set(xlabel="update (thin: each seed, thick: median)", ylim=(0, 520))
-    fresh.set(title="Then: 100 fresh games", xlabel=f"mean return of each seed (dashed: {SOLVED} counts as solved)")
-    fresh.set_yticks(range(len(colors)), list(results["rows"]))
-    for label, color in zip(fresh.get_yticklabels(), colors, strict=True):
-        label.set_color(color)
-    fresh.invert_yaxis()
-    story.save_picture(figure, path)
-    plt.close(figure)
+    learning.set(title="Softmax's policy learns, argmax's does not", ylim=(0, 520), xlim=(0, len(middle) - 1))
+    learning.set(ylabel=f"mean return of {results['games']} games", xlabel="update (thin: each seed, thick: median)")
+    pictures.labels(learning, ends)
+    pictures.level(learning, SOLVED, "--")
+    fresh.axvline(SOLVED, color=learning.xaxis.label.get_color(), linestyle="--", linewidth=1)
+    fresh.set(title="What argmax can do, it could before", xlim=(-15, 515), ylim=(len(ends) - 0.5, -0.5))
+    fresh.set(xlabel=f"mean return of 100 fresh games: each seed (dashed: {SOLVED}, solved)")
+    fresh.set_yticks(range(len(ends)), list(ends))
+    for text, (_, color) in zip(fresh.get_yticklabels(), ends.values(), strict=True):
+        text.set_color(color)
 
 
 if __name__ == "__main__":

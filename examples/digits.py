@@ -21,12 +21,12 @@ import story  # isort: skip (first: it hears Ctrl-C while the others load)
 
 import importlib.util
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+import pictures
 from minigrad import nn, optim
 
 
@@ -63,9 +63,12 @@ class Reader(nn.Module):
         cut = images.reshape(-1, 4, 2, 4, 2).swapaxes(2, 3).reshape(-1, 16, 4)
         return self.norm(self.block(self.embed(mg.Tensor(cut)) + self.positions))  # (B, 16, d)
 
+    def read(self, patches: mg.Tensor) -> mg.Tensor:
+        y = self.class_token + self.attn(self.class_token, patches)  #     (B, 1, d)
+        return self.head(y[:, 0])  #                                       (B, 10)
+
     def forward(self, images: np.ndarray) -> mg.Tensor:
-        y = self.class_token + self.attn(self.class_token, self.patches(images))  #  (B, 1, d)
-        return self.head(y[:, 0])  #                                                 (B, 10)
+        return self.read(self.patches(images))
 
 
 def reader(s: Settings, rng: np.random.Generator) -> Any:
@@ -97,9 +100,30 @@ def train(s: Settings, seed: int) -> dict[str, Any]:
     if not s.pixels:
         moved = {name: np.abs(a - before[name]).max() for name, a in model.state_dict().items()}
         found["drift"] = float(max(d for name, d in moved.items() if ".query." in name or ".key." in name))
+        found |= favourite(model, images[test], digits[test])
         if seed == 0:
             found["shown"] = some_of_the_test(model, images[test], digits[test], answers)
     return found
+
+
+def favourite(model: Reader, images: np.ndarray, digits: np.ndarray) -> dict[str, Any]:
+    """The patch that the class token looks at most, and how well it reads when that, or another, is another image's."""
+    patches = model.patches(images).numpy()
+    looks = model.attn.weights(model.class_token, mg.Tensor(patches)).mean((0, 1, 2))  # over images and heads
+
+    def accuracy_without(patch: int) -> float:
+        others = patches.copy()
+        others[:, patch] = np.roll(patches[:, patch], 1, axis=0)
+        return 100 * float((model.read(mg.Tensor(others)).numpy().argmax(-1) == digits).mean())
+
+    without = [accuracy_without(patch) for patch in range(16)]
+    most = int(looks.argmax())
+    return {
+        "favourite": most,
+        "looks": 100 * float(looks[most]),
+        "without it": without[most],
+        "without another": float(np.mean(np.delete(without, most))),
+    }
 
 
 def some_of_the_test(model: Reader, images: np.ndarray, digits: np.ndarray, answers: np.ndarray) -> dict[str, Any]:
@@ -136,6 +160,13 @@ def report(results: dict[str, Any]) -> None:
     lines.append(["(computed) guessing one of ten", "10.0", ""])
     title = f"500 digits not learned from: median (range) of {len(runs)} seeds, {results['steps']} steps"
     story.table(title, ["", "read right, %", "drift of query and key weights"], lines)
+    lines = [
+        [name, *(story.spread_of(runs, key) for key in ("looks", "without it", "without another"))]
+        for name, runs in results["rows"].items()
+        if "looks" in runs[0]
+    ]
+    head = ["", "its weight, %", "read right with another image's", "the same with one of the other 15"]
+    story.table("The patch that the class token looks at most", head, lines)
 
 
 def in_words(results: dict[str, Any]) -> list[str]:
@@ -147,28 +178,34 @@ def in_words(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
-    plt, rows = story.pyplot(), results["rows"]
-    figure = plt.figure(figsize=(12, 4.6))
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 1.25])
-    dots, shown = left.subplots(), rows["softmax"][0]["shown"]
-    for y, runs in enumerate(rows.values()):
-        dots.plot([run["accuracy"] for run in runs], [y] * len(runs), "o", color="#1f6fb4", alpha=0.6)
-    dots.set(title="500 digits not learned from", xlabel="read right, %: each seed", ylim=(len(rows) - 0.5, -0.5))
+@pictures.picture(1, 2, size=(12, 4.8), dark=True, width_ratios=[1, 1.3])
+def draw(results: dict[str, Any], dots: Any, images: Any) -> None:
+    rows, shown = results["rows"], results["rows"]["softmax"][0]["shown"]
+    for y, (name, runs) in enumerate(rows.items()):
+        dots.plot([run["accuracy"] for run in runs], [y] * len(runs), "o", color="C6" if "pixels" in name else "C0")
+    dots.set(title="Attention reads, argmax reads less;\nso do the same weights for all, and no attention")
+    dots.set(xlabel="read right of 500, %: each seed", ylim=(len(rows) - 0.5, -0.5))
     dots.set_yticks(range(len(rows)), list(rows))
 
-    right.suptitle("What was read, and where the class token looked", weight="bold")
-    right.supxlabel("blue: weight of a patch, mean of 4 heads", size="medium")
-    looks_at = np.array(shown["looks_at"]) / np.max(shown["looks_at"])
-    for i, axis in enumerate(right.subplots(2, 6).flat):
-        axis.set_axis_off()
-        if i < len(looks_at):
-            axis.imshow(shown["images"][i], cmap="Greys", vmin=0, vmax=26, extent=(0, 4, 4, 0))
-            axis.imshow(np.ones((4, 4)), cmap="Blues", vmin=0, vmax=1.3, alpha=0.85 * looks_at[i], extent=(0, 4, 4, 0))
-            digit, answer = shown["digits"][i], shown["answers"][i]
-            axis.set_title(answer if answer == digit else f"{answer}, is {digit}")
-    story.save_picture(figure, path)
-    plt.close(figure)
+    looks_at = np.array(shown["looks_at"])
+    images.set(title="Blue is where the class token looked, mean of 4 heads", xlim=(0, 32), ylim=(11.5, -1.2))
+    images.set_axis_off()
+    images.set_aspect("equal")
+    paper = 26 * np.ones((8, 8))
+    for i, (image, looks) in enumerate(zip(shown["images"], looks_at, strict=True)):
+        x, y = 5.4 * (i % 6), 6.1 * (i // 6)
+        place = {"extent": (x, x + 4.4, y + 4.4, y), "interpolation": "nearest"}
+        images.imshow(paper - image, cmap="gray", vmin=0, vmax=26, **place)
+        images.imshow(np.ones((4, 4)), cmap="Blues", vmin=0, vmax=1.3, alpha=0.85 * looks / looks_at.max(), **place)
+        digit, answer = shown["digits"][i], shown["answers"][i]
+        text = str(answer) if answer == digit else f"{answer}, is {digit}"
+        images.text(x + 2.2, y - 0.15, text, ha="center", va="bottom", weight="bold")
+    runs = rows["softmax"]
+    images.text(
+        0, 11.4, f"The patch it looks at most takes {story.median(runs, 'looks'):.0f} % of the weight. With another "
+        f"image's in its place,\nit reads {story.median(runs, 'without it'):.0f} % right; with another image's in one "
+        f"of the other places, {story.median(runs, 'without another'):.0f} %.", va="top",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ from __future__ import annotations
 
 import story  # isort: skip (first: it hears Ctrl-C while the others load)
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+import pictures
 from grammar import END, EXAMPLE, PAD, START, aligned, arrays, language, sentence
 from minigrad import nn, optim
 
@@ -191,29 +191,32 @@ def in_words(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
-    plt = story.pyplot()
-    figure, (looks, curves) = plt.subplots(1, 2, figsize=(12.5, 4.8), width_ratios=[1, 1.2])
+@pictures.picture(1, 2, size=(12.5, 4.8), dark=True, width_ratios=[1, 1.2])
+def draw(results: dict[str, Any], looks: Any, curves: Any) -> None:
     told, columns = results["rows"]["attention"][0]["example"], [*EXAMPLE.split(), "<end>"]
     weights = np.array(told.get("weights", np.zeros((0, len(columns)))))
     looks.imshow(weights, cmap="Blues", vmin=0, vmax=1)
     for (i, j), weight in np.ndenumerate(weights):
-        looks.text(j, i, f"{weight:.2f}", ha="center", va="center", color="white" if weight > 0.5 else "#3b4652")
+        looks.text(j, i, f"{weight:.2f}", ha="center", va="center", color="white" if weight > 0.5 else pictures.DARK)
     looks.set_xticks(range(len(columns)), columns, rotation=35, ha="left")
     looks.set_yticks(range(len(told["spanish"])), told["spanish"])
     looks.xaxis.tick_top()
     looks.grid(visible=False)
-    looks.set_title("Where each Spanish word looks", y=-0.12)
+    looks.set_title("Each Spanish word looks at its English one", y=-0.12)
 
-    for (name, runs), color in zip(results["rows"].items(), ("#1f6fb4", "#c0392b", "#c98a1b"), strict=True):
+    ends = {}
+    for i, (name, runs) in enumerate(results["rows"].items()):
         words = np.mean([run["words"] for run in runs], 0)
-        story.band(curves, words, [run["right"] for run in runs], color, name)
+        pictures.band(curves, words, [run["right"] for run in runs], f"C{i}")
+        ends[name] = (float(np.median([run["right"] for run in runs], 0)[-1]), f"C{i}")
     longest = words[results["settings"]["n_clauses"] - 1]
-    curves.axvline(longest, 0.4, color="#3b4652", linestyle=":", linewidth=1, label="the longest in training")
-    curves.set(title="Sentences without a mistake, %", xlabel="English words in the sentence", ylim=(-2, 103))
-    curves.legend(loc="lower right", bbox_to_anchor=(1, 0.06))
-    story.save_picture(figure, path)
-    plt.close(figure)
+    curves.axvline(longest, color=curves.xaxis.label.get_color(), linestyle=":", linewidth=1)
+    curves.text(longest - 0.4, 2, "longest in training", ha="right", fontsize=9)
+    curves.set(
+        title="One vector forgets long sentences, attention looks them up", xlabel="English words in the sentence"
+    )
+    curves.set(ylabel="sentences without a mistake, %", ylim=(-2, 103), xlim=(words[0], words[-1]))
+    pictures.labels(curves, ends)
 
 
 if __name__ == "__main__":
