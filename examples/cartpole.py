@@ -55,6 +55,7 @@ ROWS = {
     "argmax, straight-through": Settings(normalizer=mg.straight_through),
     "uniform": Settings(normalizer=mg.uniform),
 }
+COLORS = dict(zip(ROWS, ["C0", "C4", "C1", "C3", "C6"], strict=True))
 
 
 def play(
@@ -164,7 +165,7 @@ def in_words(results: dict[str, Any]) -> list[str]:
 def draw(results: dict[str, Any], learning: Any, fresh: Any) -> None:
     ends = {}
     for y, (name, runs) in enumerate(results["rows"].items()):
-        curves, color = np.array([run["curve"] for run in runs]), f"C{y}"
+        curves, color = np.array([run["curve"] for run in runs]), COLORS[name]
         learning.plot(curves.T, color=color, linewidth=0.7, alpha=0.45)  # no band: one seed that starts at 500
         middle = np.median(curves, 0)
         learning.plot(middle, color=color, linewidth=2.2)

@@ -211,10 +211,8 @@ def draw(results: dict[str, Any], looks: Any, curves: Any) -> None:
         ends[name] = (float(np.median([run["right"] for run in runs], 0)[-1]), f"C{i}")
     longest = words[results["settings"]["n_clauses"] - 1]
     curves.axvline(longest, color=curves.xaxis.label.get_color(), linestyle=":", linewidth=1)
-    curves.text(longest - 0.4, 2, "longest in training", ha="right", fontsize=9)
-    curves.set(
-        title="One vector forgets long sentences, attention looks them up", xlabel="English words in the sentence"
-    )
+    curves.text(longest + 0.4, 6, "longer than any in training", fontsize=9)
+    curves.set(title="One vector forgets, attention looks up", xlabel="English words in the sentence")
     curves.set(ylabel="sentences without a mistake, %", ylim=(-2, 103), xlim=(words[0], words[-1]))
     pictures.labels(curves, ends)
 
