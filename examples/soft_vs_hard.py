@@ -38,17 +38,17 @@ RETRIEVAL = {
     "softmax": Retrieve(),
     "exact sum over choices": Retrieve("exact"),
     "straight-through": Retrieve("straight_through"),
-    "Gumbel straight-through": Retrieve("gumbel"),
     "REINFORCE, 4 draws": Retrieve("reinforce", draws=4),
     "REINFORCE, moving baseline": Retrieve("reinforce"),
     "sparsemax": Retrieve("sparsemax"),
-    "top-4": Retrieve("top_k_softmax"),
     "hardmax (argmax)": Retrieve("hardmax"),
     "control: hardmax, frozen tables": Retrieve("hardmax", frozen=True),
     "control: softmax, frozen tables": Retrieve(frozen=True),
     "control: uniform": Retrieve("uniform"),
 }
 ONLY_FULL = {
+    "Gumbel straight-through": Retrieve("gumbel"),
+    "top-4": Retrieve("top_k_softmax"),
     "exact sum, equal compute": Retrieve("exact", share_steps=True),
     "REINFORCE, no baseline": Retrieve("reinforce without baseline"),
     "1.5-entmax": Retrieve("entmax15"),
@@ -119,7 +119,7 @@ def chosen_rows(args: Any) -> tuple[dict[str, Retrieve], dict[str, on_text.Text]
         a |= ONLY_FULL
     else:
         b = {name: row for name, row in b.items() if name not in on_text.ONLY_FULL}
-    steps_a, steps_b = (args.steps,) * 2 if args.steps else (300, 120) if args.quick else (Retrieve.steps, 800)
+    steps_a, steps_b = (args.steps,) * 2 if args.steps else (200, 60) if args.quick else (Retrieve.steps, 800)
     a = {name: replace(row, steps=steps_a) for name, row in a.items()}
     every = max(1, steps_b // 4)
     return a, {name: replace(b[name], path=args.text, steps=steps_b, evaluate_every=every) for name in b}
