@@ -30,8 +30,8 @@ def block(records: Records | None = None) -> str:
     command = "--full" if seeds == FULL_SEEDS else f"--full --seeds {seeds}"
     return "\n".join(
         [
-            f"Median (range) of {seeds} seeds; in retrieval each row has its own best learning rate, chosen on other "
-            f"seeds. From `python examples/soft_vs_hard.py {command}`.",
+            f"Median (range) of {seeds} seeds; each row has its own best learning rate, chosen on other seeds. From "
+            f"`python examples/soft_vs_hard.py {command}`.",
             "",
             *story(r),
             "",

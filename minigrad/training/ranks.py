@@ -85,7 +85,8 @@ def roll_call(comm: Any, number: int, place: str, optimizers: Iterable[Optimizer
                 f"rank 0 is at {zero}, rank {rank} at {other}: all ranks must make the same calls. Did one leave a "
                 f"loop earlier, or call inside `if workers.rank == 0:`?"
             )
-        if abs(said[rank, 1] - said[0, 1]) > APART * size:
+        apart = abs(said[rank, 1] - said[0, 1])  # nan where both are nan or inf: training has failed on both alike
+        if apart > APART * size or np.isnan(said[rank, 1]) != np.isnan(said[0, 1]):
             raise RuntimeError(
                 f"the parameters of rank {rank} have drifted away from those of rank 0: call "
                 f"workers.average(optimizer, weight=...) before every step(), and change parameters on all ranks alike"

@@ -247,14 +247,17 @@ def what_it_refuses(workers, folder):
     def weights_of_one_each():
         workers.average(Run(Case(), workers).optimizer, weight=1.0)
 
-    def changed_on_one_rank():
+    def changed_on_one_rank(number=0.9):
         run = Run(Case(), workers)
         if workers.rank:
-            run.model.gpt.norm.weight.data = np.full(16, 0.9)
+            run.model.gpt.norm.weight.data = np.full(16, number)
         try:
             workers.sum(1)
         finally:
             workers._steps.clear()
+
+    def nan_on_one_rank():
+        changed_on_one_rank(np.nan)
 
     def forgotten(act):
         run = Run(Case(), workers)
@@ -278,7 +281,7 @@ def what_it_refuses(workers, folder):
         workers.own(np.random.Generator(np.random.SFC64(0)))
 
     claims = [small_batch, unequal_arrays, other_shapes, other_dtypes, other_counts, other_kinds, not_shared,
-              weights_of_one_each, changed_on_one_rank, average_forgotten, average_forgotten_until_sum,
+              weights_of_one_each, changed_on_one_rank, nan_on_one_rank, average_forgotten, average_forgotten_until_sum,
               different_calls, no_jump]  # fmt: skip
     return {claim.__name__: sentence(claim) for claim in claims}
 

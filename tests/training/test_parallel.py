@@ -132,6 +132,7 @@ REFUSED = {
     "not_shared": "call workers.share(optimizer) before training",
     "weights_of_one_each": "must sum to 1: 1.0, 1.0",
     "changed_on_one_rank": "the parameters of rank 1 have drifted away from those of rank 0",
+    "nan_on_one_rank": "the parameters of rank 1 have drifted away from those of rank 0",
     "average_forgotten": "call workers.average(optimizer, weight=...) before each step()",
     "average_forgotten_until_sum": "the parameters of rank 1 have drifted away|step() without an average",
     "different_calls": "rank 0 is at average, rank 1 at sum: all ranks must make the same calls",
