@@ -176,7 +176,7 @@ def draw(results: dict[str, Any], learning: Any, fresh: Any) -> None:
     pictures.labels(learning, ends)
     pictures.level(learning, SOLVED, "--")
     fresh.axvline(SOLVED, color=learning.xaxis.label.get_color(), linestyle="--", linewidth=1)
-    fresh.set(title="What argmax can do, it could before", xlim=(-15, 515), ylim=(len(ends) - 0.5, -0.5))
+    fresh.set(title="Argmax ends where it began", xlim=(-15, 515), ylim=(len(ends) - 0.5, -0.5))
     fresh.set(xlabel=f"mean return of 100 fresh games: each seed (dashed: {SOLVED}, solved)")
     fresh.set_yticks(range(len(ends)), list(ends))
     for text, (_, color) in zip(fresh.get_yticklabels(), ends.values(), strict=True):

@@ -280,7 +280,10 @@ def pull_back(node: Node, grad: Array) -> list[Array | None]:
     contributions: list[Array | None] = []
     given = None
     try:
-        given = arguments.gradients(node, grad)
+        vjps = node.vjps
+        returned = vjps.vjp(grad) if isinstance(vjps, Joint) else [vjp and vjp(grad) for vjp in vjps or ()]
+        arguments.check_returned(node, returned)
+        given = returned
         for g, parent in zip(given, node.inputs):  # noqa: B905  (strict=True costs a tenth of a small op)
             contributions.append(unbroadcast(g, parent) if g is not None and isinstance(parent, Node) else None)
     except Exception as error:

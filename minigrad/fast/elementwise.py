@@ -14,14 +14,16 @@ from minigrad.ops.special import erf
 
 @faster(gelu)
 def gelu_by_slices(x, *, approximate="tanh"):
-    """As on its page, where near, h and slope have the same meaning; each other array is computed in the place of one
-    that is no longer needed. It takes a third of the page's time, or less (tests/benchmarks/numerics.py).
+    """As on its page, where h and slope have the same meaning, and near is x itself unless a slice has huge numbers.
+
+    Each other array is computed in the place of one that is no longer needed. It takes a third of the page's time, or
+    less (tests/benchmarks/numerics.py).
     """
     check_approximate(approximate)
     gate = _tanh_gate if approximate == "tanh" else _normal_gate
     flat = x.reshape(-1)
     y, slope = np.empty_like(flat), np.empty_like(flat)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         for i in slices_of(flat.size):
             xi, slope_i = flat[i], slope[i]
             near = xi
@@ -42,7 +44,7 @@ def gelu_by_slices(x, *, approximate="tanh"):
 def _tanh_gate(near, slope_h):
     """h = sigmoid(2u), which is (1 + tanh u)/2, and its slope into `slope_h`. Where exp(−2u) is inf, h is 0.
 
-    In u/x = c + c·a·x² and ∂u/∂x = c + 3·c·a·x² the terms are the same, so the second comes from the first.
+    u/x = c + c·a·x² and ∂u/∂x = c + 3·c·a·x² = 3·u/x − 2c, so the second comes from the first.
     """
     c, a = math.sqrt(2 / math.pi), 0.044715
     np.multiply(near, near, out=slope_h)

@@ -1,8 +1,9 @@
 """linear as one product of two matrices: NumPy would loop over a batch axis of x.
 
-The product takes 217 instead of 414 µs for 12 × 64 rows, 128 → 384, and the sum over rows, as a product with ones, a
-fourth of .sum(0) (tests/benchmarks/numerics.py). The bias is added in place. `a.dot(b)` is `a @ b` with less to do
-before it, which tells where arrays are small; in large ones `@` is faster, as it does not clear the result first.
+For 12 × 64 rows, 128 → 384, that took 217 instead of 414 µs on one machine, 580 instead of 670 on another; a sum over
+rows takes a third of .sum(0) as a product with ones. The bias is added in place. `a.dot(b)` is `a @ b` with less to do
+before it, half the time where arrays are small. Where they are large, it clears the result first, which costs more than
+it saves, except with a transposed factor, as in the gradients (all in tests/benchmarks/numerics.py).
 """
 
 from minigrad.fast.rows import sum_rows

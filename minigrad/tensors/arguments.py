@@ -332,26 +332,21 @@ def needed_vjps(name: str, vjps: Any, inputs: list[Any], n_needed: int) -> Any:
     return vjps
 
 
-def gradients(node: Node, grad_y: Array) -> Sequence[Array | None]:
-    """What the VJPs of a Node return: a gradient for each of its inputs, None for one that has none."""
+def check_returned(node: Node, grads: Sequence[Array | None] | None) -> None:
+    """Raise TypeError unless the VJPs of a Node returned a gradient each, a joint one as many as there are inputs."""
     vjps, n = node.vjps, len(node.inputs)
     if isinstance(vjps, Joint):
-        grads = vjps.vjp(grad_y)
         if grads is None or len(grads) != n:
             found = "None" if grads is None else f"{len(grads)} gradients"
             raise TypeError(
                 f"the joint VJP of {node.op} returned {found} for {n} arrays: it returns one gradient for each, "
                 f"and None for one that has none"
             )
-        return grads
-    assert vjps is not None
-    given: list[Array | None] = []
-    for vjp in vjps:
-        grad = None if vjp is None else vjp(grad_y)
-        if grad is None and vjp is not None:
-            raise TypeError(f"the VJP for input {len(given)} of {node.op} returned None: is its `return` missing?")
-        given.append(grad)
-    return given
+        return
+    assert vjps is not None and grads is not None
+    for i in range(n):
+        if grads[i] is None and vjps[i] is not None:
+            raise TypeError(f"the VJP for input {i} of {node.op} returned None: is its `return` missing?")
 
 
 def explain_vjp(error: Exception, node: Node, position: int | None) -> None:

@@ -36,7 +36,20 @@ from minigrad.finite_differences.cases import CASES, STANDS_FOR, Case, case
 ROOT = Path(mg.__file__).parent
 FILES = [*sorted((ROOT / "ops").glob("[!_]*.py")), *sorted((ROOT / "fast").glob("[!_]*.py")), ROOT / "estimators.py"]
 
-MORE = {"attention": [case(*np.random.default_rng(0).normal(size=(3, 65, 1)), causal=True)]}  # two blocks of the kernel
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape)
+
+
+# More cases than gradcheck needs, which would be slow there, for the kernels' branches: a second block of queries, and
+# scores beyond ±10, with a query that may look at nothing.
+BRANCHES = {
+    "attention": [
+        case(*normal(3, 65, 1), causal=True),
+        case(*normal(3, 65, 1) * 10, causal=True),
+        case(*normal(3, 5, 2) * 10, mask=np.tri(5, k=-1) > 0),
+    ]
+}
 
 # --- changes -----------------------------------------------------------------------------------------------------
 
@@ -225,7 +238,9 @@ def passes(mutant: Mutant) -> bool:
             page = mutant.module.__name__.startswith("minigrad.fast")
             op.kernel = f  # the engine runs this in the place of the page
             try:
-                if not all(_case_passes(case, name, against_page=page) for case in [*CASES[name], *MORE.get(name, [])]):
+                if not all(
+                    _case_passes(case, name, against_page=page) for case in [*CASES[name], *BRANCHES.get(name, [])]
+                ):
                     return False
             finally:
                 op.kernel = kernel

@@ -90,10 +90,13 @@ def main() -> None:
     x, weight = normal(12, 64, 128), normal(128, 384)
     ids, rows = rng.integers(0, 65, 768), normal(768, 128)
     scores, short = normal(12, 4, 64, 64), normal(768, 128)
-    hidden = normal(768, 512)
+    hidden, wide, few, small = normal(768, 512), normal(768, 384), normal(32, 16), normal(16, 16)
     pairs = [
         ("linear: 12 x 64 rows, 128 -> 384", "a batch axis", lambda: x @ weight,
          "flattened", lambda: x.reshape(-1, 128) @ weight),
+        ("a product of 32 x 16 and 16 x 16", "@", lambda: few @ small, ".dot", lambda: few.dot(small)),
+        ("linear: 768 rows, 128 -> 384", "@", lambda: short @ weight, ".dot", lambda: short.dot(weight)),
+        ("linear: the weight's gradient, 768 rows", "@", lambda: short.T @ wide, ".dot", lambda: short.T.dot(wide)),
         ("linear: the bias' gradient, 768 rows of 128", ".sum(0)", lambda: short.sum(0),
          "ones @ rows", lambda: ones(768, short.dtype) @ short),
         ("embedding: 768 ids, 65 rows of 128", "add.at by row", lambda: add_rows(65, ids, rows),

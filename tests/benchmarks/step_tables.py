@@ -91,7 +91,7 @@ def readme_table(record):
         lines.append(
             [
                 name + (" (nanoGPT's CPU setting)" if row["row"] == 4 else ""),
-                *(f"**{cell(r)}**" if r is not None and r > 1 else cell(r) for r in ratio),
+                *("–" if r is None else f"**{r:.2g}**" if r > 1.05 else f"{r:.2g}" for r in ratio),
                 f"{cell(f['ms'])}, {cell(f['two processes, ms'])}",
                 ", ".join(cell(f[key]) for key in ("PyTorch, ms", "PyTorch fused, ms", "PyTorch DDP, ms")),
                 cell(f["step / products"]),
@@ -103,8 +103,9 @@ def readme_table(record):
     about, rounds = record["machine"], max(len(s["rounds"]) for s in record["rows"][0]["settings"])
     rounds = f"median of {rounds} rounds" if rounds > 1 else "one round"
     where = (
-        f"Measured on {about['date']}, {rounds}, on {about['cores']} cores of {about['cpu']}, with NumPy "
-        f"{about['NumPy']} ({about['BLAS']}, its {about['BLAS kernels']} kernels)"
+        f"In bold, minigrad is ahead by more than 5 %. Each library has its better number of threads; a ratio is one "
+        f"within a round. Measured on {about['date']}, {rounds}, on {about['cores']} cores of {about['cpu']}, with "
+        f"NumPy {about['NumPy']} ({about['BLAS']}, its {about['BLAS kernels']} kernels)"
         + (f" and PyTorch {about['torch']}." if "torch" in about else ".")
     )
     return "\n".join([*rows, "", where, *peers(record)])

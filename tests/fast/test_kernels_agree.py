@@ -74,6 +74,12 @@ SOME = rng.random((130, 130)) < 0.5
 A_QUERY_LEFT_WITH_NOTHING = SOME & (np.arange(130) != 70)[:, None]
 LENGTHS = length_mask([130, 65, 1], 130)
 LATER_KEYS = np.broadcast_to(np.arange(130) >= 64, (130, 130))  # causal, a whole block of queries is left with nothing
+
+
+def one_sided(score):
+    return 1 + 0.1 * np.abs(normal(2, 130, 1)), score + normal(2, 130, 1), normal(2, 130, 8)
+
+
 FAR = (10 * normal(130, 8), *qkv(2)[1:])
 ids = rng.integers(0, 50, size=(30, 20))
 
@@ -83,10 +89,15 @@ LARGER = {
     "attention, causal": ("attention", case(*qkv(), causal=True)),
     "attention, heads": ("attention", case(*qkv(2, d=12, d_v=6), n_heads=3)),
     "attention, heads, causal": ("attention", case(*qkv(2, d=12, d_v=6), n_heads=3, causal=True)),
-    # scores beyond 20, so that the maximum is subtracted; in the others none is
+    # scores beyond ±10, so that the maximum is subtracted
     "attention, far scores": ("attention", case(*FAR)),
     "attention, far scores, causal": ("attention", case(*FAR, causal=True)),
     "attention, far scores, mask": ("attention", case(*FAR, mask=A_QUERY_LEFT_WITH_NOTHING)),
+    # all of them near 150, or near −150
+    "attention, high scores": ("attention", case(*one_sided(150), scale=1.0)),
+    "attention, high scores, causal": ("attention", case(*one_sided(150), scale=1.0, causal=True)),
+    "attention, low scores": ("attention", case(*one_sided(-150), scale=1.0)),
+    "attention, low scores, causal": ("attention", case(*one_sided(-150), scale=1.0, causal=True)),
     "attention, mask": ("attention", case(*qkv(2), mask=SOME)),
     "attention, causal mask given as a mask": ("attention", case(*qkv(2), mask=causal_mask(130))),
     "attention, a query left with nothing": ("attention", case(*qkv(2), mask=A_QUERY_LEFT_WITH_NOTHING)),
