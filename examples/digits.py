@@ -193,7 +193,7 @@ def in_words(results: dict[str, Any]) -> list[str]:
     return [
         f"Softmax attention over patches reads {read['softmax']} of 500 unseen digits right.",
         f"The same weight for all patches reads {read['same weight for all']}, argmax {read['argmax']}, an MLP on all "
-        f"pixels {read['MLP on pixels']}.",
+        f"pixels {read['MLP on pixels']}. "
         f"The patch that softmax looks at most takes {of('looks')} % of the weight. Exchanged for another image's it "
         f"leaves {of('after the block')} % read right, as pixels {of('before it')} %, one of the others in its stead "
         f"{of('another')} %.",
