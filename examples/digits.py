@@ -15,7 +15,7 @@ You will see the 1,797 digits of 8 × 8 pixels that come with scikit-learn. Each
 In some seeds one patch gets most of the weight, even an empty corner. Mostly its pixels are not why: exchange those
 for another image's, and then exchange the patch as it leaves the block, with all that it has gathered from the others.
 
-Takes about 1.5 minutes on two cores; --quick less than 20 seconds.
+Takes about 2.5 minutes on two cores; --quick less than 20 seconds.
 """
 
 from __future__ import annotations
