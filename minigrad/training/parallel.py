@@ -75,7 +75,8 @@ class Workers:
     def __enter__(self) -> Self:
         self._inside = True
         if self.size > 1:
-            self.print(*(f"rank {r}: {place}" for r, place in enumerate(self._comm.allgather(ranks.here()))), sep="\n")
+            places = enumerate(self._comm.allgather(ranks.here()))
+            self.print(*(f"rank {r}: {place}" for r, place in places), sep="\n", flush=True)  # before a rank may die
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
