@@ -48,7 +48,8 @@ class Node:
     op: str | None  # None for a leaf
     inputs: Sequence[Node | Constant | int | float | None]
     static: dict[str, Any]  # the keyword arguments, arrays among them as Constants
-    vjps: Sequence[Callable[[Array], Array] | None] | Joint | None  # None once backward has gone through
+    # One for each input, None where nobody needs it, or a Joint for all; None once backward has gone through.
+    vjps: Sequence[Callable[[Array], Array] | None] | Joint | None
     versions: Sequence[tuple[Leaf, int]]  # leaves whose memory the VJPs may hold, and how often each had been written
 
     def __init__(self, op: str | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

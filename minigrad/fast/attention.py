@@ -176,15 +176,16 @@ def _exp_of_scores(e, kept):
     beyond ±10; else it is 0, and saves two passes. As exp(10) is 2e4, even float32 overflows no sooner than from values
     of about 1e32. In the last digits, a result may depend on what else is in its block.
     """
-    small = e.min(initial=0) > -10 and e.max(initial=0) < 10
     part = e if kept is None else e[..., -kept.shape[-2] :, :]
-    if kept is not None and not small:  # written over, not added to: nan − inf would be nan
+    if e.min(initial=0) > -10 and e.max(initial=0) < 10:
+        np.exp(e, out=e)
+        if kept is not None:
+            part *= kept
+        return
+    if kept is not None:  # written over, not added to: nan − inf would be nan
         np.copyto(part, -np.inf, where=kept == 0)
-    if not small:
-        e -= np.maximum(e.max(-2, keepdims=True), np.finfo(e.dtype).min)  # −inf − (−inf) would be nan
+    e -= np.maximum(e.max(-2, keepdims=True), np.finfo(e.dtype).min)  # −inf − (−inf) would be nan
     np.exp(e, out=e)
-    if kept is not None and small:
-        part *= kept
 
 
 @functools.lru_cache(maxsize=8)

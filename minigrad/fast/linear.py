@@ -2,8 +2,8 @@
 
 For 12 × 64 rows, 128 → 384, that took 217 instead of 414 µs on one machine, 580 instead of 670 on another; a sum over
 rows takes a third of .sum(0) as a product with ones. The bias is added in place. `a.dot(b)` is `a @ b` with less to do
-before it, half the time where arrays are small. Where they are large, it clears the result first, which costs more than
-it saves, except with a transposed factor, as in the gradients (all in tests/benchmarks/numerics.py).
+before it, two thirds of the time where arrays are small. Where they are large, it clears the result first, which costs
+more than it saves, except with a transposed factor, as in the gradients (all in tests/benchmarks/numerics.py).
 """
 
 from minigrad.fast.rows import sum_rows
